@@ -1,0 +1,127 @@
+"""One inference request, as both sides put it into the proof's transcript.
+
+The client rebuilds this from its own data and the card it pinned; nothing in it is taken from the
+server's answer, so a proof for any other request, key, model or input does not verify.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import kernels
+
+from protocol.digests import Words, digest, words_digest
+from protocol.encoding import Value
+from protocol.errors import RequestError
+from protocol.model import ModelCard
+from protocol.parameters import PROTOCOL_VERSION, Packing
+
+REQUEST_ID_BYTES = 16
+NONCE_BYTES = 32
+SEED_BYTES = 64
+MAX_IDENTITY = 200
+NO_PLAINTEXT_FIELDS = digest("blindproof plaintext fields", ())
+"""Digest of an empty list of plaintext fields (selective encryption is not used)."""
+EMPTY_LOG_HEAD = bytes(32)
+"""Previous audit-log head, when no log is kept."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who asks what of which model.
+
+    Attributes:
+        request_id: 16 bytes, the client's.
+        nonce: 32 random bytes, the client's, never used twice.
+        client_id, server_id: identities, for the transcript.
+        card: the pinned model.
+        packing: how the records are packed.
+        records: number of records (slots used); public.
+        key_digest: the enrolled key's digest.
+        registration_digest: digest of the model's registration proof, 32 zero bytes if public.
+        input_digest: digest of the seed-compressed ciphertexts, see `input_digest`.
+        plaintext_digest: salted digest of plaintext fields.
+        log_head: the audit log's previous head.
+    """
+
+    request_id: bytes
+    nonce: bytes
+    client_id: str
+    server_id: str
+    card: ModelCard
+    packing: Packing
+    records: int
+    key_digest: bytes
+    registration_digest: bytes
+    input_digest: bytes
+    plaintext_digest: bytes = NO_PLAINTEXT_FIELDS
+    log_head: bytes = EMPTY_LOG_HEAD
+
+    def __post_init__(self) -> None:
+        if len(self.request_id) != REQUEST_ID_BYTES or len(self.nonce) != NONCE_BYTES:
+            raise RequestError("request id must have 16 bytes and the nonce 32")
+        for text in (self.client_id, self.server_id):
+            if not 0 < len(text) <= MAX_IDENTITY:
+                raise RequestError(f"identities must have 1 to {MAX_IDENTITY} characters")
+        for name in ("key_digest", "registration_digest", "input_digest", "plaintext_digest"):
+            if len(getattr(self, name)) != 32:
+                raise RequestError(f"{name} must have 32 bytes")
+        if len(self.log_head) != 32:
+            raise RequestError("log head must have 32 bytes")
+        limit = 1
+        if self.packing is Packing.BATCH:
+            limit = self.card.profile(self.packing).parameters.slots
+        if not 1 <= self.records <= limit:
+            raise RequestError(f"{self.records} records in one request, this packing takes {limit}")
+
+    def value(self) -> Value:
+        """The canonical value absorbed by the transcript, before any challenge."""
+        return (
+            PROTOCOL_VERSION,
+            str(self.card.mode),
+            self.card.digest,
+            self.registration_digest,
+            self.card.profile(self.packing).value(),
+            self.records,
+            self.client_id,
+            self.server_id,
+            self.key_digest,
+            self.request_id,
+            self.nonce,
+            self.log_head,
+            self.input_digest,
+            self.plaintext_digest,
+        )
+
+    @property
+    def computation_digest(self) -> bytes:
+        """Digest of all that determines the unsanitised output, and of nothing else.
+
+        The sanitiser's noise is derived from it: asking twice gives the same noise, so that
+        repeats cannot be averaged away.
+        """
+        return digest(
+            "blindproof computation",
+            (
+                self.card.digest,
+                self.card.profile(self.packing).value(),
+                self.key_digest,
+                self.input_digest,
+                self.plaintext_digest,
+            ),
+        )
+
+
+def input_digest(seeds: tuple[bytes, ...], bodies: Words) -> bytes:
+    """Digest of seed-compressed ciphertexts: K seeds of 64 bytes and c_0 words (K, L, N).
+
+    A seed determines c_1, so this binds every word of the ciphertexts at half the hashing.
+    """
+    units, limbs, degree = bodies.shape
+    chunks = kernels.sha256_chunks(bodies, limbs * degree * 8)
+    return digest("blindproof input", ((units, limbs, degree), b"".join(seeds), chunks))
+
+
+def output_digest(words: Words) -> bytes:
+    """Digest of output words of any shape."""
+    return words_digest("blindproof output", words)

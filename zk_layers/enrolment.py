@@ -1,0 +1,225 @@
+"""Enrolment: once per key, the public keys are honest RLWE samples of one ternary secret.
+
+Order: the client commits to s and all errors e_m (root), the server draws a nonce, the a_m follow,
+the client sends b_m = -a_m s + e_m and the proof (docs/protocol.md, section 8):
+
+    limb 0       s s = v, v s = s (ternary);  e_m + 16 = sum 2^i bit_mi with bits proved bits;
+                 V^-1 (b_m + a_m V s) = e_m, N equations a key
+    every limb   the family {s, V^-1 (b_m + a_m V s)} is tied to limb 0 by 4 integer projections
+
+Without the exact proof a malicious key (a = 0, or b = -a s + 2^34) would reveal the sanitiser's u.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from protocol.encoding import Value
+from protocol.families import (
+    PUBLIC_NOISE_BITS,
+    PUBLIC_NOISE_BOUND,
+    Family,
+    enrolment_family,
+)
+from protocol.keys import EnrolledKey, KeyRequest, expand_a
+from protocol.parameters import QUADRATIC_CODE
+
+from zk_layers.fields import field, ntt
+from zk_layers.ligero.prover import ProjectionOutOfRange, Prover, Witness
+from zk_layers.ligero.verifier import verify
+from zk_layers.randomness import ProverRandomness
+from zk_layers.relation import Block, Challenges, LinearForm, Relation
+from zk_layers.soundness import SoundnessReport, require_soundness
+from zk_layers.transcript import Transcript
+
+Words = npt.NDArray[np.uint64]
+EnrolmentRestart = ProjectionOutOfRange
+"""Raised about once in 10,000 enrolments: begin again with a new session."""
+
+
+class EnrolmentRelation(Relation):
+    """Public keys are honest; before the nonce is known only the statement's shape exists."""
+
+    label = "blindproof enrolment"
+    code = QUADRATIC_CODE
+
+    def __init__(self, request: KeyRequest, key: EnrolledKey | None = None) -> None:
+        self.request = request
+        self.key = key
+        self.moduli = request.moduli
+        self.degree = request.ring_degree
+        self.families: tuple[Family, ...] = (
+            enrolment_family(self.degree, request.keys, request.moduli),
+        )
+
+    def statement(self) -> Value:
+        """Identities and parameters; nonce and keys follow the root."""
+        return self.request.value()
+
+    def absorb_after_root(self, transcript: Transcript) -> None:
+        """The nonce, drawn after the root, and the keys, which follow from it."""
+        key = self._key()
+        transcript.absorb("nonce", key.nonce)
+        transcript.absorb("key", key.digest)
+
+    def _key(self) -> EnrolledKey:
+        if self.key is None:
+            raise RuntimeError("the relation has no key before the server's nonce is known")
+        return self.key
+
+    def _bit_names(self) -> list[list[str]]:
+        return [
+            [f"bit {key} {i}" for i in range(PUBLIC_NOISE_BITS)] for key in range(self.request.keys)
+        ]
+
+    def blocks(self, limb: int) -> tuple[Block, ...]:
+        """s everywhere; its square and the errors' bits in limb 0; masks."""
+        blocks = [Block("secret", self.degree, aligned=True)]
+        if limb == 0:
+            names = ["square", *(name for names in self._bit_names() for name in names)]
+            blocks += [Block(name, self.degree, aligned=True) for name in names]
+        return (*blocks, *self.mask_blocks(limb))
+
+    def products(self, limb: int) -> tuple[tuple[str, str, str], ...]:
+        """s is ternary, bits are bits."""
+        if limb != 0:
+            return ()
+        bits = [name for names in self._bit_names() for name in names]
+        ternary = (("secret", "secret", "square"), ("square", "secret", "secret"))
+        return (*ternary, *((name, name, name) for name in bits))
+
+    def extra_challenges(self, limb: int) -> dict[str, tuple[int, ...]]:
+        """One element of E per equation of the errors, in limb 0."""
+        return {"errors": (2, self.request.keys, self.degree)} if limb == 0 else {}
+
+    def linear_forms(self, challenges: Challenges) -> list[LinearForm]:
+        """With g the folded projections, d the errors' challenges (limb 0 only) and
+        xi_m = V^-T (g^e_m + d_m), for each component:
+
+        s: g^s + V^T sum_m a_m xi_m;  bit_mi: - 2^i d_m;
+        target: - sum_m <xi_m, b_m> - 16 sum d.
+        """
+        key, keys, degree = self._key(), self.request.keys, self.degree
+        forms = []
+        for limb, modulus in enumerate(self.moduli):
+            arithmetic, transform = field(modulus), ntt(modulus, degree)
+            folded = challenges.folded("key", limb, modulus)
+            lines = np.ascontiguousarray(folded[:, degree:]).reshape(2, keys, degree)
+            coefficients: dict[str, Words] = {}
+            target = [0, 0]
+            if limb == 0:
+                errors = challenges.extra[0]["errors"]
+                lines = arithmetic.add(lines, errors)
+                for m, names in enumerate(self._bit_names()):
+                    of_key = np.ascontiguousarray(errors[:, m])
+                    for i, name in enumerate(names):
+                        coefficients[name] = arithmetic.scale(of_key, modulus - (1 << i))
+                ones = np.ones(keys * degree, dtype=np.uint64)
+                for component in range(2):
+                    total = arithmetic.dot(errors[component].reshape(-1), ones)
+                    target[component] -= PUBLIC_NOISE_BOUND * total
+            xi = transform.inverse_transpose(lines)
+            uniform = np.ascontiguousarray(key.a[:, limb])
+            public = np.ascontiguousarray(key.b[:, limb])
+            keyed = np.zeros((2, degree), dtype=np.uint64)
+            for component in range(2):
+                for m in range(keys):
+                    keyed[component] = arithmetic.multiply_add(
+                        keyed[component], uniform[m], xi[component, m]
+                    )
+                target[component] -= arithmetic.dot(xi[component].reshape(-1), public.reshape(-1))
+            coefficients["secret"] = arithmetic.add(
+                np.ascontiguousarray(folded[:, :degree]), transform.forward_transpose(keyed)
+            )
+            forms.append(LinearForm(coefficients, (target[0], target[1])))
+        return forms
+
+    def witness(self, secret: npt.NDArray[np.int64], errors: npt.NDArray[np.int64]) -> Witness:
+        """The client's side: ternary secret (N,), errors (keys, N) in [-16, 15]."""
+        blocks = []
+        shifted = errors + PUBLIC_NOISE_BOUND
+        for limb, modulus in enumerate(self.moduli):
+            arithmetic = field(modulus)
+            residues = {"secret": arithmetic.reduce_i64(secret)}
+            if limb == 0:
+                residues["square"] = arithmetic.reduce_i64(secret * secret)
+                for m, names in enumerate(self._bit_names()):
+                    for i, name in enumerate(names):
+                        residues[name] = arithmetic.reduce_i64((shifted[m] >> i) & 1)
+            blocks.append(residues)
+        members = np.concatenate([secret, errors.reshape(-1)])
+        return Witness(tuple(blocks), {"key": members})
+
+
+class EnrolmentProver:
+    """The client's side of one enrolment session."""
+
+    def __init__(self, request: KeyRequest, secret: npt.NDArray[np.int8]) -> None:
+        """Draw the errors and commit.
+
+        Args:
+            request: what is enrolled.
+            secret: s, int8 (N,) in {-1, 0, 1}.
+        """
+        self._request = request
+        self._secret = secret.astype(np.int64)
+        seed = ProverRandomness.fresh(b"enrolment", request.client_id.encode())
+        self._errors = np.stack(
+            [_sample_error(seed, f"error {m}", request.ring_degree) for m in range(request.keys)]
+        )
+        relation = EnrolmentRelation(request)
+        self._prover = Prover(relation, relation.witness(self._secret, self._errors), seed)
+        self._answered = False
+
+    @property
+    def root(self) -> bytes:
+        """The commitment, sent before the server draws its nonce."""
+        return self._prover.root
+
+    def answer(self, nonce: bytes) -> tuple[EnrolledKey, bytes]:
+        """The public keys and the proof.  One nonce only: a commitment opens once.
+
+        Raises:
+            EnrolmentRestart: begin again; nothing secret has left.
+        """
+        if self._answered:
+            raise RuntimeError("an enrolment commitment answers one nonce only")
+        self._answered = True
+        request, prover = self._request, self._prover
+        uniform = expand_a(request, prover.root, nonce)
+        b = np.empty_like(uniform)
+        for limb, modulus in enumerate(request.moduli):
+            arithmetic, transform = field(modulus), ntt(modulus, request.ring_degree)
+            secret = transform.forward(arithmetic.reduce_i64(self._secret))
+            errors = transform.forward(arithmetic.reduce_i64(self._errors))
+            for m in range(request.keys):
+                masked = arithmetic.mul(np.ascontiguousarray(uniform[m, limb]), secret)
+                b[m, limb] = arithmetic.sub(np.ascontiguousarray(errors[m]), masked)
+        key = EnrolledKey(request, prover.root, nonce, b)
+        return key, prover.answer(EnrolmentRelation(request, key))
+
+
+def _sample_error(seed: ProverRandomness, label: str, degree: int) -> npt.NDArray[np.int64]:
+    """Centred binomial noise (21 minus 21 coins), resampled into [-16, 15]: int64 (N,)."""
+    kept = np.zeros(0, dtype=np.int64)
+    round_number = 0
+    while kept.size < degree:
+        coins = np.frombuffer(seed.bytes(f"{label}/{round_number}", 6 * degree), dtype=np.uint8)
+        bits = np.unpackbits(coins.reshape(degree, 6), axis=1)[:, :42].astype(np.int64)
+        noise = bits[:, :21].sum(axis=1) - bits[:, 21:].sum(axis=1)
+        inside = (noise >= -PUBLIC_NOISE_BOUND) & (noise < PUBLIC_NOISE_BOUND)
+        kept = np.concatenate([kept, noise[inside]])
+        round_number += 1
+    return kept[:degree]
+
+
+def verify_enrolment(key: EnrolledKey, proof: bytes) -> SoundnessReport:
+    """Verify an enrolment; the proof must open the root the nonce was drawn for.
+
+    Raises:
+        VerificationError: naming the check that refused.
+    """
+    relation = EnrolmentRelation(key.request, key)
+    report = require_soundness(relation)
+    verify(relation, proof, expected_root=key.root)
+    return report

@@ -1,0 +1,1 @@
+"""One module per layer: how the layer evaluated in `fhe_layers.layers` is proved."""

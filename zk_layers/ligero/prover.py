@@ -1,0 +1,242 @@
+"""The Ligero prover: commit, project, answer.
+
+Message order: root; (what the relation binds after it); projection vectors; integers U; gammas,
+the relation's challenges, row challenges; test polynomials; positions; columns, salts, paths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import kernels
+import numpy as np
+import numpy.typing as npt
+from protocol.encoding import encode
+from protocol.errors import BlindproofError
+from protocol.families import Family
+
+from zk_layers.fields import field, reed_solomon
+from zk_layers.ligero.messages import encode_projections, row_challenges
+from zk_layers.ligero.shape import COMPONENTS, limb_shapes
+from zk_layers.merkle import LEAF_PREFIX, SALT_BYTES, merkle_tree, open_leaves
+from zk_layers.randomness import ProverRandomness
+from zk_layers.relation import Challenges, Relation, mask_name
+from zk_layers.shortness import Integers, Projection, integer_residues
+
+Words = npt.NDArray[np.uint64]
+
+MAX_ATTEMPTS = 200
+
+
+class ProjectionOutOfRange(BlindproofError):  # noqa: N818  (an event, not a fault)
+    """A projection fell outside its interval: throw the attempt away, start afresh."""
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What the prover knows.
+
+    Attributes:
+        blocks: per limb, words by block name, masks left out.
+        families: members of each family as integers, by family name.
+    """
+
+    blocks: tuple[dict[str, Words], ...]
+    families: dict[str, Integers]
+
+
+class Prover:
+    """One attempt at one proof; the commitment opens once."""
+
+    def __init__(self, relation: Relation, witness: Witness, randomness: ProverRandomness) -> None:
+        self.code = relation.code
+        self.moduli = relation.moduli
+        self.shapes = limb_shapes(relation)
+        self.witness = witness
+        self.randomness = randomness
+        self.masks = {
+            family.name: randomness.masks(family.name, family.projections, family.mask_bound)
+            for family in relation.families
+        }
+        self.coefficients: list[Words] = []
+        self.blinding: list[dict[str, Words]] = []
+        self.quotients: list[Words] = []
+        self.codewords: list[Words] = []
+        for limb in range(len(self.moduli)):
+            self._encode_limb(relation.families, limb)
+        salts = randomness.bytes("salts", SALT_BYTES * self.code.codeword_length)
+        self.salts = np.frombuffer(salts, dtype=np.uint8).reshape(-1, SALT_BYTES)
+        self.tree = merkle_tree(kernels.hash_columns(self.codewords, self.salts, LEAF_PREFIX))
+        self.root = self.tree[1].tobytes()
+
+    def _encode_limb(self, families: tuple[Family, ...], limb: int) -> None:
+        code, modulus, shape = self.code, self.moduli[limb], self.shapes[limb]
+        rows = reed_solomon(modulus, code)
+        contents = dict(self.witness.blocks[limb])
+        for family in families:
+            if limb in family.limbs:
+                contents[mask_name(family)] = integer_residues(self.masks[family.name], modulus)
+        messages = shape.layout.place(contents, 1)[0]
+        padding = self.randomness.field(
+            f"rows {limb}", (shape.witness_rows, code.opened_columns), modulus
+        )
+        coefficients, codewords = rows.encode(messages, padding)
+        blinding = self._blinding(limb)
+        parts = [codewords, *(rows.evaluate(polynomials) for polynomials in blinding.values())]
+        self.coefficients.append(coefficients)
+        self.blinding.append(blinding)
+        self.codewords.append(np.concatenate(parts))
+
+    def _blinding(self, limb: int) -> dict[str, Words]:
+        """Coefficients of the blinding rows, in row order."""
+        code, modulus = self.code, self.moduli[limb]
+        length = code.message_length
+        proximity = self.randomness.field(
+            f"proximity {limb}", (COMPONENTS, code.row_degree), modulus
+        )
+        linear = self.randomness.field(f"linear {limb}", (COMPONENTS, code.linear_length), modulus)
+        for row in linear:  # the sum over H is l times the sum of every l-th coefficient
+            row[0] = -sum(int(word) for word in row[length::length]) % modulus
+        blinding = {"proximity": proximity, "linear": linear}
+        quotient = np.zeros((COMPONENTS, 0), dtype=np.uint64)
+        if self.shapes[limb].quadratic:
+            size = (COMPONENTS, code.quotient_length)
+            quotient = self.randomness.field(f"quadratic {limb}", size, modulus)
+            blinding["quadratic"] = multiply_by_vanishing(quotient, length, modulus)
+        self.quotients.append(quotient)
+        return blinding
+
+    def project(self, relation: Relation, projections: tuple[Projection, ...]) -> list[list[int]]:
+        """The integers U_s = <r_s, x> + y_s of every family."""
+        return [
+            [
+                value + mask
+                for value, mask in zip(
+                    projection.project(self.witness.families[family.name]),
+                    self.masks[family.name],
+                    strict=True,
+                )
+            ]
+            for family, projection in zip(relation.families, projections, strict=True)
+        ]
+
+    def answer(self, relation: Relation) -> bytes:
+        """The whole proof.
+
+        Raises:
+            ProjectionOutOfRange: nothing of this attempt may leave the prover.
+        """
+        transcript = relation.begin()
+        transcript.absorb("root", self.root)
+        relation.absorb_after_root(transcript)
+        projections = tuple(Projection.draw(transcript, family) for family in relation.families)
+        projected = self.project(relation, projections)
+        self.check_intervals(relation, projected)
+        integers = encode_projections(relation.families, projected)
+        transcript.absorb("projections", integers)
+        challenges = relation.draw_challenges(
+            transcript, projections, tuple(tuple(values) for values in projected)
+        )
+        rows = [
+            row_challenges(transcript, limb, modulus, shape)
+            for limb, (modulus, shape) in enumerate(zip(self.moduli, self.shapes, strict=True))
+        ]
+        proximity = b"".join(
+            self.proximity_polynomials(limb, weights) for limb, (weights, _) in enumerate(rows)
+        )
+        linear = self.linear_polynomials(relation, challenges)
+        quadratic = b"".join(
+            self.quadratic_quotients(limb, weights) for limb, (_, weights) in enumerate(rows)
+        )
+        for name, message in (
+            ("proximity", proximity),
+            ("linear", linear),
+            ("quadratic", quadratic),
+        ):
+            transcript.absorb(name, message)
+        positions = transcript.challenge_positions(
+            "columns", self.code.opened_columns, self.code.codeword_length
+        )
+        tests = proximity + linear + quadratic
+        return self.root + integers + tests + self.open_columns(positions)
+
+    def check_intervals(self, relation: Relation, projected: list[list[int]]) -> None:
+        """Give the attempt up if any projection is out of range."""
+        for family, values in zip(relation.families, projected, strict=True):
+            if max(map(abs, values)) > family.interval:
+                raise ProjectionOutOfRange(family.name)
+
+    def proximity_polynomials(self, limb: int, weights: Words) -> bytes:
+        """Random combination of all rows, plus blinding: (2, k) words."""
+        modulus = self.moduli[limb]
+        rows = np.concatenate([self.coefficients[limb], self.blinding[limb]["proximity"]])
+        ones = np.concatenate([weights, np.eye(COMPONENTS, dtype=np.uint64)], axis=1)
+        return kernels.combine_rows(modulus, rows, ones).tobytes()
+
+    def linear_polynomials(self, relation: Relation, challenges: Challenges) -> bytes:
+        """sum_i R_i P_i plus blinding, in all limbs: (2, k + l - 1) words each."""
+        out = []
+        for limb, form in enumerate(relation.complete_forms(challenges)):
+            shape = self.shapes[limb]
+            constraint = shape.layout.place(form.coefficients, COMPONENTS)
+            rows = reed_solomon(self.moduli[limb], self.code)
+            words = self.codewords[limb][: shape.witness_rows]
+            out += [
+                rows.linear_polynomial(constraint[c], words, self.blinding[limb]["linear"][c])
+                for c in range(COMPONENTS)
+            ]
+        return b"".join(polynomial.tobytes() for polynomial in out)
+
+    def quadratic_quotients(self, limb: int, weights: Words) -> bytes:
+        """Quotient by X^l - 1 of the random combination of the products' defects."""
+        shape = self.shapes[limb]
+        if not shape.quadratic:
+            return b""
+        rows = reed_solomon(self.moduli[limb], self.code)
+        return b"".join(
+            rows.quadratic_quotient(
+                self.codewords[limb][: shape.witness_rows],
+                shape.triples,
+                weights[c],
+                self.quotients[limb][c],
+            ).tobytes()
+            for c in range(COMPONENTS)
+        )
+
+    def open_columns(self, positions: npt.NDArray[np.int64]) -> bytes:
+        """Columns, salts and Merkle paths at the positions."""
+        columns = [kernels.gather_columns(words, positions) for words in self.codewords]
+        salts = self.salts[positions].tobytes()
+        paths = open_leaves(self.tree, positions)
+        return np.concatenate(columns, axis=1).tobytes() + salts + paths
+
+
+def multiply_by_vanishing(quotients: Words, length: int, modulus: int) -> Words:
+    """(X^l - 1) times each row of coefficients."""
+    vectors, size = quotients.shape
+    shifted = np.zeros((vectors, size + length), dtype=np.uint64)
+    shifted[:, length:] = quotients
+    padded = np.zeros_like(shifted)
+    padded[:, :size] = quotients
+    return field(modulus).sub(shifted, padded)
+
+
+def prove(relation: Relation, witness: Witness, server_key: bytes) -> bytes:
+    """Prove a relation, starting again with fresh randomness until all projections are in range.
+
+    Args:
+        relation: the public statement.
+        witness: what satisfies it.
+        server_key: long-term secret mixed into the proof's randomness.
+
+    Raises:
+        ProjectionOutOfRange: after MAX_ATTEMPTS, which no honest prover meets.
+    """
+    statement = encode(relation.statement())
+    for attempt in range(MAX_ATTEMPTS):
+        randomness = ProverRandomness.fresh(server_key, statement, attempt)
+        try:
+            return Prover(relation, witness, randomness).answer(relation)
+        except ProjectionOutOfRange:
+            continue
+    raise ProjectionOutOfRange(f"no projection in range after {MAX_ATTEMPTS} attempts")
