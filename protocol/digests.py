@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 
-import kernels
 import numpy as np
 import numpy.typing as npt
 
+import kernels
 from protocol.encoding import Value, encode
 
 Words = npt.NDArray[np.uint64]

@@ -22,7 +22,7 @@ from typing import TypeAlias
 
 from protocol.errors import EncodingError
 
-Value: TypeAlias = "None | bool | int | float | str | bytes | tuple[Value, ...]"
+Value: TypeAlias = "bool | int | float | str | bytes | tuple[Value, ...] | None"
 
 MAX_DEPTH = 16
 MAX_INT_BYTES = 1 << 16

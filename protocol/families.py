@@ -6,8 +6,9 @@ starts again unless every |U_s| <= M - B' (docs/protocol.md, section 7):
 
     binary   128 vectors r in {0,1}^n.  Any x with |x_k mod Q| > 2 (M - B') is caught with
              probability at least 1 - 2^-128.  The bound that is proved has slack.
-    integer  4 vectors of signed 32-bit integers.  Only for values which are exact in limb 0 already:
-             ties them to the other limbs, each vector missing with probability 2^-32, no slack.
+    integer  4 vectors of signed 32-bit integers.  Only for values which are exact in limb 0
+             already: ties them to the other limbs, each vector missing with probability 2^-32,
+             no slack.
 
 B' bounds |<r, x>| of an honest prover (10 standard deviations, plus the mean of what is not
 centred), M bounds the masks; U is then uniform in [-(M-B'), M-B'] whatever x is.

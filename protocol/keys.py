@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import kernels
 import numpy as np
 
+import kernels
 from protocol.digests import Words, digest, words_digest
 from protocol.encoding import Value
 from protocol.errors import EnrolmentError

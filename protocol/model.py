@@ -154,7 +154,7 @@ class ModelCard:
         if self.link == "logistic" and len(self.outputs) != 1:
             raise ModelError("the logistic link takes one output")
         mantissa, _ = math.frexp(self.unit) if math.isfinite(self.unit) else (0.0, 0)
-        if mantissa != 0.5:  # noqa: PLR2004  (frexp of a power of two)
+        if mantissa != 0.5:
             raise ModelError(f"unit {self.unit} is not a positive power of two")
 
     def _check_weights(self) -> None:

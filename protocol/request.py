@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import kernels
-
 from protocol.digests import Words, digest, words_digest
 from protocol.encoding import Value
 from protocol.errors import RequestError

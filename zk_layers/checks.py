@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
+
 from protocol.errors import VerificationError
 
 MIN_NO_WRAP_BITS = 0.5
@@ -35,7 +36,7 @@ class Check(StrEnum):
     SOUNDNESS = "soundness"
 
 
-def require(condition: bool, check: Check, detail: str) -> None:  # noqa: FBT001
+def require(condition: bool, check: Check, detail: str) -> None:
     """Refuse the proof unless the condition holds.
 
     Raises:

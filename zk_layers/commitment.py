@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import kernels
 import numpy as np
 import numpy.typing as npt
+
+import kernels
 from protocol.digests import digest
 from protocol.errors import ParameterError
 from protocol.families import COMMITMENT_DEGREE, OPENING_POLYNOMIALS, OPENING_SIZE
-
 from zk_layers.fields import field, ntt
 
 Words = npt.NDArray[np.uint64]
@@ -107,7 +107,7 @@ def sample_opening(seed: bytes) -> npt.NDArray[np.int64]:
     size = 2 * OPENING_SIZE
     while True:
         stream = np.frombuffer(kernels.chacha_bytes(seed, size), dtype=np.uint8)
-        kept = stream[stream < 255]  # noqa: PLR2004  (255 = 3 * 85: no bias mod 3)
+        kept = stream[stream < 255]
         if kept.size >= OPENING_SIZE:
             return kept[:OPENING_SIZE].astype(np.int64) % 3 - 1
         size *= 2

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from protocol.encoding import Value
 from protocol.families import (
     PUBLIC_NOISE_BITS,
@@ -23,7 +24,6 @@ from protocol.families import (
 )
 from protocol.keys import EnrolledKey, KeyRequest, expand_a
 from protocol.parameters import QUADRATIC_CODE
-
 from zk_layers.fields import field, ntt
 from zk_layers.ligero.prover import ProjectionOutOfRange, Prover, Witness
 from zk_layers.ligero.verifier import verify
@@ -93,8 +93,10 @@ class EnrolmentRelation(Relation):
         return {"errors": (2, self.request.keys, self.degree)} if limb == 0 else {}
 
     def linear_forms(self, challenges: Challenges) -> list[LinearForm]:
-        """With g the folded projections, d the errors' challenges (limb 0 only) and
-        xi_m = V^-T (g^e_m + d_m), for each component:
+        """The folded equations.
+
+        With g the folded projections, d the errors' challenges (limb 0 only) and
+        xi_m = V^-T (g^e_m + d_m), for each component of E:
 
         s: g^s + V^T sum_m a_m xi_m;  bit_mi: - 2^i d_m;
         target: - sum_m <xi_m, b_m> - 16 sum d.

@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 import os
 
-import kernels
 import numpy as np
 import numpy.typing as npt
+
+import kernels
 from protocol.model import ModelCard
 from protocol.packing import answer_positions, weight_positions
 from protocol.parameters import CkksParameters, Mode, Packing
-
 from zk_layers.checks import MIN_NO_WRAP_BITS, Check, require, require_words
 from zk_layers.fields import field, ntt
 from zk_layers.soundness import SoundnessReport

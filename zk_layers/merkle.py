@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 
-import kernels
 import numpy as np
 import numpy.typing as npt
 
+import kernels
 from zk_layers.checks import Check, require
 
 LEAF_PREFIX = b"\x00"

@@ -12,9 +12,10 @@ import hashlib
 import hmac
 import os
 
-import kernels
 import numpy as np
 import numpy.typing as npt
+
+import kernels
 
 Words = npt.NDArray[np.uint64]
 

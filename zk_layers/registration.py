@@ -16,15 +16,15 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+
 from protocol.digests import digest
 from protocol.encoding import Value
 from protocol.errors import ModelError
-from protocol.families import OPENING_SIZE, WEIGHT_BITS, WEIGHT_BOUND, Family
+from protocol.families import COMMITMENT_DEGREE, OPENING_SIZE, WEIGHT_BITS, WEIGHT_BOUND, Family
 from protocol.model import ModelCard
 from protocol.parameters import QUADRATIC_CODE, Mode
-
 from zk_layers.checks import Check, require
-from zk_layers.commitment import COMMITMENT_DEGREE, RANK, opened_form, opened_target
+from zk_layers.commitment import RANK, opened_form, opened_target
 from zk_layers.fields import field
 from zk_layers.ligero.prover import Witness, prove
 from zk_layers.ligero.verifier import verify

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from protocol.encoding import Value, encode
 from protocol.families import Family
 from protocol.parameters import PROTOCOL_VERSION, CodeParameters
-
-from zk_layers.shortness import Projection, integer_residues
 from zk_layers.fields import field
+from zk_layers.shortness import Projection, integer_residues
 from zk_layers.transcript import Transcript
 
 Words = npt.NDArray[np.uint64]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import kernels
 import numpy as np
 import numpy.typing as npt
-from protocol.families import Family, FamilyKind
 
+import kernels
+from protocol.families import Family, FamilyKind
 from zk_layers.transcript import Transcript
 
 Words = npt.NDArray[np.uint64]

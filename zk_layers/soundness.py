@@ -8,7 +8,8 @@ A cheating prover must win at least one of these, each bounded in the random-ora
     linear       a random combination of linear constraints hides a broken one: 1 / |E| per limb
     quadratic    the same for products: 1 / |E| per limb with products
     <family>     all projections of a long member are short: 2^-128 per family
-    fold         the folded equations U_s = <r_s, x> + y_s hide a broken one: 1 / |E| per family, limb
+    fold         the folded equations U_s = <r_s, x> + y_s hide a broken one: 1 / |E| per family
+                 and limb
 
 The error of the whole is at most their sum.  Collision resistance of SHA-256 and Module-SIS for
 the commitment are assumptions beside it.
@@ -21,9 +22,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+
 from protocol.families import INTEGER_BITS, FamilyKind
 from protocol.parameters import CodeParameters
-
 from zk_layers.checks import Check, require
 from zk_layers.relation import Relation
 
@@ -44,7 +45,7 @@ class SoundnessReport:
 
 
 @lru_cache(maxsize=32)
-def column_bits(code: CodeParameters, quadratic: bool) -> float:  # noqa: FBT001
+def column_bits(code: CodeParameters, quadratic: bool) -> float:
     """-log2 of the column tests' error, at the best radius e of the analysis.
 
     If some row combination is e-far from the code the proximity test misses it with the first

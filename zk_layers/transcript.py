@@ -4,7 +4,8 @@ State st is 32 bytes.  With len4, len8 little-endian lengths:
 
     start      st = SHA-256("blindproof transcript/1" || len4(label) || label)
     absorb     st = SHA-256(st || "absorb" || len4(label) || label || len8(data) || data)
-    challenge  seed = SHA-256(st || "challenge" || len4(label) || label), st = SHA-256(st || "ratchet")
+    challenge  seed = SHA-256(st || "challenge" || len4(label) || label),
+               then st = SHA-256(st || "ratchet")
 
 A seed is expanded by SHA-256 in counter mode.  Field elements are masked to the prime's length and
 rejected when too large, never reduced; all parallel random vectors of a step come from one seed.
@@ -15,9 +16,10 @@ from __future__ import annotations
 import hashlib
 import struct
 
-import kernels
 import numpy as np
 import numpy.typing as npt
+
+import kernels
 
 Words = npt.NDArray[np.uint64]
 

@@ -17,13 +17,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import kernels
 import numpy as np
 import numpy.typing as npt
+
+import kernels
 from protocol.digests import words_digest
 from protocol.encoding import Value
 from protocol.errors import RequestError
 from protocol.families import (
+    COMMITMENT_DEGREE,
     OPENING_SIZE,
     Family,
     flooding_bits_family,
@@ -34,15 +36,14 @@ from protocol.families import (
 )
 from protocol.model import ModelCard
 from protocol.packing import answer_positions, weight_positions
-from protocol.parameters import LINEAR_CODE, QUADRATIC_CODE, CodeParameters, Packing
+from protocol.parameters import LINEAR_CODE, QUADRATIC_CODE, Packing
 from protocol.request import Request, output_digest
-
 from zk_layers.checks import MIN_NO_WRAP_BITS, Check, require, require_words
-from zk_layers.commitment import COMMITMENT_DEGREE, RANK, opened_form, opened_target
+from zk_layers.commitment import RANK, opened_form, opened_target
 from zk_layers.fields import field, ntt
 from zk_layers.ligero.prover import Witness, prove
 from zk_layers.ligero.verifier import verify
-from zk_layers.relation import Block, Challenges, LinearForm, Relation, mask_name
+from zk_layers.relation import Block, Challenges, LinearForm, Relation
 from zk_layers.soundness import SoundnessReport, require_soundness
 
 Words = npt.NDArray[np.uint64]
@@ -176,7 +177,9 @@ class BatchLinearRelation(LinearRelation):
         return self._common_blocks(limb)
 
     def linear_forms(self, challenges: Challenges) -> list[LinearForm]:
-        """With g = gamma-folded r and xi_jp = V^-T g_jp, for each component:
+        """The folded equations.
+
+        With g = gamma-folded r and xi_jp = V^-T g_jp, for each component of E:
 
         W_jk: g^W - sum_p <xi_jp, X_kp>;  W_jK: g^W - 2^dx sum xi_j0;
         u: g^u - V^T sum_jp pk_jp xi_jp;  target: - sum_jp <xi_jp, Y'_jp>.
@@ -304,8 +307,10 @@ class SingleLinearRelation(LinearRelation):
         return {**super().extra_challenges(limb), "answers": (2, self.outputs_count)}
 
     def linear_forms(self, challenges: Challenges) -> list[LinearForm]:
-        """With d the answers' challenges placed at the owed coefficients, xi_0 = V^-T d and
-        xi_1 = V^-T g^e1, for each component:
+        """The folded equations.
+
+        With d the answers' challenges placed at the owed coefficients, xi_0 = V^-T d and
+        xi_1 = V^-T g^e1, for each component of E:
 
         W: g^W - Pi^T V^T (xi_0 X_0 + xi_1 X_1), bias: g^W - 2^dx d_j;
         u: g^u - V^T (xi_0 b + xi_1 a);  bit_ij: g^bit - 2^i d_j;

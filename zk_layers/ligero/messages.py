@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from protocol.families import Family
 
+from protocol.families import Family
 from zk_layers.ligero.shape import COMPONENTS, LimbShape
 from zk_layers.transcript import Transcript
 

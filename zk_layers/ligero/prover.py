@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import kernels
 import numpy as np
 import numpy.typing as npt
+
+import kernels
 from protocol.encoding import encode
 from protocol.errors import BlindproofError
 from protocol.families import Family
-
 from zk_layers.fields import field, reed_solomon
 from zk_layers.ligero.messages import encode_projections, row_challenges
 from zk_layers.ligero.shape import COMPONENTS, limb_shapes
@@ -67,7 +67,7 @@ class Prover:
         salts = randomness.bytes("salts", SALT_BYTES * self.code.codeword_length)
         self.salts = np.frombuffer(salts, dtype=np.uint8).reshape(-1, SALT_BYTES)
         self.tree = merkle_tree(kernels.hash_columns(self.codewords, self.salts, LEAF_PREFIX))
-        self.root = self.tree[1].tobytes()
+        self.root: bytes = self.tree[1].tobytes()
 
     def _encode_limb(self, families: tuple[Family, ...], limb: int) -> None:
         code, modulus, shape = self.code, self.moduli[limb], self.shapes[limb]

@@ -58,7 +58,8 @@ class LimbShape:
     @property
     def rows(self) -> int:
         """All rows."""
-        return self.products.stop if self.quadratic else self.linear.stop
+        tests = 3 if self.quadratic else 2
+        return self.witness_rows + tests * COMPONENTS
 
 
 def limb_shapes(relation: Relation) -> tuple[LimbShape, ...]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import kernels
 import numpy as np
 import numpy.typing as npt
-from protocol.parameters import CodeParameters
 
+import kernels
+from protocol.parameters import CodeParameters
 from zk_layers.checks import Check, require
 from zk_layers.fields import field, reed_solomon
 from zk_layers.ligero.messages import decode_projections, projection_bytes, row_challenges
