@@ -1,0 +1,213 @@
+"""CKKS with a secret key: the client's side, on TenSEAL's SEAL.
+
+Symbols: N ring degree; L limbs, q_l their primes, Q the product; D = 2^scale_log2; s the ternary
+secret. Ciphertext words are `(poly, limb, n)` uint64 in SEAL's NTT order, each below the modulus of
+its limb.
+
+SEAL generates the key, samples the noise, encrypts and decrypts; this module moves words in and
+out. TenSEAL is imported when a context is made, so importing this module costs nothing, and no
+server code does even that.
+
+Decrypted values say something of the noise, and with enough of them of the key: see
+docs/protocol.md, disclosure, before letting any leave the process unrounded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fhe_layers import rns, seal_stream, special_limb
+from protocol.errors import EncodingError, NonFiniteError, ParameterError, RangeError, ShapeError
+from protocol.parameters import CkksParameters
+
+_SECRET_VALUES = (-1, 0, 1)
+_KERNEL_PRIME_BITS = 50  # the shortest prime the native transforms take
+
+
+class CkksContext:
+    """A parameter set as SEAL sees it, refused unless SEAL's own 128-bit check passes as well."""
+
+    def __init__(self, parameters: CkksParameters) -> None:
+        """Build the SEAL context. Raises ParameterError."""
+        self.parameters = parameters
+        self.library = importlib.import_module("tenseal.sealapi")
+        literal = self.library.EncryptionParameters(self.library.SCHEME_TYPE.CKKS)
+        literal.set_poly_modulus_degree(parameters.ring_degree)
+        primes = (*parameters.moduli, parameters.special_modulus)
+        literal.set_coeff_modulus([self.library.Modulus(prime) for prime in primes])
+        self.seal = self.library.SEALContext(literal, True, self.library.SEC_LEVEL_TYPE.TC128)
+        if not self.seal.parameters_set():
+            raise ParameterError(
+                f"SEAL refuses the parameters: {self.seal.parameters_error_message()}"
+            )
+        self.encoder = self.library.CKKSEncoder(self.seal)
+        self.stream_version = seal_stream.stream_version(seal_stream.save(literal))
+
+    def generate_secret(self) -> NDArray[np.int8]:
+        """A fresh uniform ternary secret (N,) from SEAL's key generator.
+
+        Every context of the same ring degree accepts it, so one secret serves both packings.
+        """
+        stream = seal_stream.save(self.library.KeyGenerator(self.seal).secret_key())
+        degree, prime = self.parameters.ring_degree, self.parameters.moduli[0]
+        words = seal_stream.read_plaintext(stream).words[:degree]
+        coefficients = rns.transform(prime, degree).inverse(np.ascontiguousarray(words))
+        centred = np.where(coefficients == prime - 1, -1, coefficients.astype(np.int64))
+        return _checked_secret(centred.astype(np.int8), degree)
+
+    def with_secret(self, secret: NDArray[np.int8]) -> CkksSecretContext:
+        """This context able to encrypt and decrypt. Raises ShapeError, RangeError."""
+        return CkksSecretContext(self, secret)
+
+
+class CkksSecretContext:
+    """Encryption and decryption under one ternary secret."""
+
+    def __init__(self, context: CkksContext, secret: NDArray[np.int8]) -> None:
+        """Turn the secret into SEAL's key: NTT words over every prime, the special one included."""
+        self.context = context
+        self.parameters = context.parameters
+        degree = self.parameters.ring_degree
+        polynomial = _checked_secret(secret, degree).astype(np.int64)
+        primes = (*self.parameters.moduli, self.parameters.special_modulus)
+        stream = seal_stream.write_plaintext(
+            np.stack([_secret_limb(polynomial, prime) for prime in primes]),
+            tuple(context.seal.key_parms_id()),
+            1.0,
+            context.stream_version,
+        )
+        key = context.library.SecretKey()
+        seal_stream.load(key, context.seal, stream)
+        self._encryptor = context.library.Encryptor(context.seal, key)
+        self._decryptor = context.library.Decryptor(context.seal, key)
+        self._data_parms_id: seal_stream.ParmsId = tuple(context.seal.first_parms_id())
+
+    def encrypt_slots(self, values: NDArray[np.float64]) -> tuple[list[bytes], rns.Words]:
+        """Batch packing: row k becomes one ciphertext, record r in slot r, other slots zero.
+
+        values float64 (K, records), records <= N/2 -> K seeds of 64 bytes and c0 as NTT words (K,
+        L, N).
+
+        Raises:
+            ShapeError: wrong dimensions, or more records than slots.
+            NonFiniteError: a NaN or an infinity.
+            RangeError: a value too large to be encoded below Q/4.
+        """
+        self._check_slots(values)
+        scale = math.ldexp(1.0, self.parameters.input_scale_log2)
+        shape = (len(values), len(self.parameters.moduli), self.parameters.ring_degree)
+        seeds, c0 = [], np.empty(shape, dtype=np.uint64)
+        plaintext = self.context.library.Plaintext()
+        for index, row in enumerate(values.tolist()):
+            self.context.encoder.encode(row, scale, plaintext)
+            seed, c0[index] = _seeded(self._encryptor.encrypt_symmetric(plaintext))
+            seeds.append(seed)
+        return seeds, c0
+
+    def encrypt_coefficients(self, values: Sequence[int]) -> tuple[bytes, rns.Words]:
+        """Coefficient packing: integer k at X^k, exactly; |v| < Q/2, at most N of them.
+
+        A seeded encryption of zero, to whose c0 the NTT of the plaintext is added: SEAL's encoder
+        works in double precision and would round. Returns the seed of c1 and c0 as NTT words (L,
+        N). Raises ShapeError, RangeError.
+        """
+        degree, moduli = self.parameters.ring_degree, self.parameters.moduli
+        if not 0 < len(values) <= degree:
+            raise ShapeError(f"coefficients: expected 1 to {degree}, found {len(values)}")
+        if max(map(abs, values)) >= self.parameters.modulus // 2:
+            raise RangeError("coefficients: an integer is not below half the modulus")
+        plaintext = np.zeros((len(moduli), degree), dtype=np.uint64)
+        for limb, prime in enumerate(moduli):
+            plaintext[limb, : len(values)] = [value % prime for value in values]
+        seed, c0 = _seeded(self._encryptor.encrypt_zero_symmetric())
+        return seed, rns.add(c0, rns.to_ntt(plaintext, moduli), moduli)
+
+    def decrypt_slots(self, words: rns.Words, scale_log2: int) -> NDArray[np.float64]:
+        """All N/2 slots of a ciphertext (2, L, N) at scale 2^scale_log2, in double precision.
+
+        Raises ShapeError, EncodingError (non-canonical words), RangeError (scale).
+        """
+        if not 0 < scale_log2 < math.log2(self.parameters.modulus):
+            raise RangeError(f"scale 2^{scale_log2} is not below the modulus")
+        plaintext = self._decrypt(words, math.ldexp(1.0, scale_log2))
+        return np.array(self.context.encoder.decode_double(plaintext), dtype=np.float64)
+
+    def decrypt_coefficients(self, words: rns.Words, positions: Sequence[int]) -> list[int]:
+        """Chosen coefficients of c0 + c1 s, exact, in (-Q/2, Q/2), of a ciphertext (2, L, N).
+
+        Slot decoding rounds to double precision and spreads coefficients over slots; this does
+        neither. Raises ShapeError, EncodingError (non-canonical words).
+        """
+        degree, moduli = self.parameters.ring_degree, self.parameters.moduli
+        if not all(0 <= position < degree for position in positions):
+            raise ShapeError(f"positions: every coefficient index must be below {degree}")
+        plaintext = seal_stream.read_plaintext(seal_stream.save(self._decrypt(words, 1.0)))
+        coefficients = rns.to_coefficients(plaintext.words.reshape(len(moduli), degree), moduli)
+        return rns.centred_integers(coefficients[:, list(positions)], moduli)
+
+    def phase(self, words: rns.Words) -> list[int]:
+        """All N coefficients of c0 + c1 s, exact: message and noise.
+
+        Secret material: see the warning at the top of this module.
+        """
+        return self.decrypt_coefficients(words, range(self.parameters.ring_degree))
+
+    def _check_slots(self, values: NDArray[np.float64]) -> None:
+        if values.ndim != 2 or values.dtype != np.float64 or 0 in values.shape:
+            raise ShapeError(
+                f"values: expected float64 (K, records), found {values.dtype} {values.shape}"
+            )
+        if values.shape[1] > self.parameters.slots:
+            raise ShapeError(f"{values.shape[1]} records do not fit {self.parameters.slots} slots")
+        if not np.isfinite(values).all():
+            raise NonFiniteError("values: NaN or infinity cannot be encrypted")
+        # Slots bounded by m encode to coefficients bounded by m D; the encoder wants two bits more.
+        largest = max(float(np.abs(values).max()), 1.0)
+        room_log2 = self.parameters.modulus.bit_length() - 2 - self.parameters.input_scale_log2
+        if math.log2(largest) >= room_log2:
+            raise RangeError(f"values up to {largest:g} do not fit the modulus at this scale")
+
+    def _decrypt(self, words: rns.Words, scale: float) -> Any:  # noqa: ANN401 -- SEAL has no stubs
+        moduli = self.parameters.moduli
+        rns.require_words(
+            words, (2, len(moduli), self.parameters.ring_degree), moduli, "ciphertext"
+        )
+        stream = seal_stream.write_ciphertext(
+            words, self._data_parms_id, scale, self.context.stream_version
+        )
+        ciphertext = self.context.library.Ciphertext()
+        seal_stream.load(ciphertext, self.context.seal, stream)
+        plaintext = self.context.library.Plaintext()
+        self._decryptor.decrypt(ciphertext, plaintext)
+        return plaintext
+
+
+def _seeded(serializable: seal_stream.SealObject) -> tuple[bytes, rns.Words]:
+    """Seed and c0 (L, N) of a seeded ciphertext that SEAL has just made."""
+    ciphertext = seal_stream.read_ciphertext(seal_stream.save(serializable))
+    if ciphertext.seed is None:
+        raise EncodingError("SEAL wrote a full ciphertext where a seeded one was expected")
+    return ciphertext.seed, ciphertext.words[0]
+
+
+def _secret_limb(secret: rns.Integers, prime: int) -> rns.Words:
+    """NTT words (N,) of the secret modulo one prime of the chain."""
+    if prime.bit_length() < _KERNEL_PRIME_BITS:
+        return special_limb.forward_ntt(secret, prime)
+    return rns.transform(prime, secret.size).forward(rns.modulus(prime).reduce_i64(secret))
+
+
+def _checked_secret(secret: NDArray[np.int8], ring_degree: int) -> NDArray[np.int8]:
+    if secret.dtype != np.int8 or secret.shape != (ring_degree,):
+        raise ShapeError(
+            f"secret: expected int8 ({ring_degree},), found {secret.dtype} {secret.shape}"
+        )
+    if not np.isin(secret, _SECRET_VALUES).all():
+        raise RangeError("secret: every coefficient must be -1, 0 or 1")
+    return secret
