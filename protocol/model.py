@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -199,7 +200,7 @@ class ModelCard:
         if self.mode is Mode.PRIVATE and (self.commitment_words() >= np.uint64(longest[0])).any():
             raise ModelError("the commitment has words outside its field")
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         """The model's identity."""
         return digest(CARD_LABEL, self.value())

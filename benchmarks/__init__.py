@@ -1,0 +1,1 @@
+"""What a verified prediction costs, beside TenSEAL's unverified one, in one run."""
