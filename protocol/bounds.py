@@ -56,7 +56,10 @@ class LinearBounds:
     def released_error(self) -> float:
         """Error bound of a released value, in units of the output, its own noise included."""
         total = self.error + 2 * self.disclosure_noise
-        return math.ldexp(total, -self.output_scale_log2)
+        try:
+            return math.ldexp(total, -self.output_scale_log2)
+        except OverflowError:
+            return math.inf
 
 
 def linear_bounds(
@@ -88,7 +91,10 @@ def linear_bounds(
     batch = packing is Packing.BATCH
     spread = degree if batch else 1  # a slot collects every coefficient, a read-out just one
 
-    input_noise = row_l1_bound * FRESH_NOISE_BOUND * spread
+    # Fresh noise fills every coefficient of an input, so that a read-out of one output meets the
+    # weights of all of them; the record itself fills K coefficients and meets its own row alone.
+    noisy_rows = 1 if batch else outputs
+    input_noise = noisy_rows * row_l1_bound * FRESH_NOISE_BOUND * spread
     secret_error = input_noise
     flooding = 0
     distance = float("-inf")

@@ -26,6 +26,12 @@ def digest(label: str, value: Value) -> bytes:
     return hashlib.sha256(encode((label, value))).digest()
 
 
+def encoded_digest(label: str, encoded: bytes) -> bytes:
+    """The digest of a value given as its canonical bytes, without decoding them."""
+    pair = b"l" + (2).to_bytes(4, "little") + encode(label) + encoded
+    return hashlib.sha256(pair).digest()
+
+
 def words_digest(label: str, words: Words, chunk_bytes: int = CHUNK_BYTES) -> bytes:
     """Return the digest of an array of words of any shape, little-endian, C order."""
     chunks = kernels.sha256_chunks(words, chunk_bytes)

@@ -26,6 +26,8 @@ Value: TypeAlias = "bool | int | float | str | bytes | tuple[Value, ...] | None"
 
 MAX_DEPTH = 16
 MAX_INT_BYTES = 1 << 16
+MAX_ITEMS = 1 << 17
+"""Values in one decoding: bounds the objects that hostile bytes can make."""
 
 
 def encode(value: Value) -> bytes:
@@ -48,13 +50,15 @@ def _encode(value: Value, out: bytearray, depth: int) -> None:
         out += b"t" if value else b"f"
     elif isinstance(value, int):
         body = _int_bytes(int(value))
+        if len(body) > MAX_INT_BYTES:
+            raise EncodingError(f"integer of {len(body)} bytes, at most {MAX_INT_BYTES}")
         out += b"i" + struct.pack("<I", len(body)) + body
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise EncodingError("a float must be finite to be encoded")
         out += b"d" + struct.pack("<d", value + 0.0)  # -0.0 + 0.0 is +0.0
     elif isinstance(value, str):
-        text = value.encode()
+        text = _text_bytes(value)
         out += b"s" + struct.pack("<Q", len(text)) + text
     elif isinstance(value, bytes):
         out += b"b" + struct.pack("<Q", len(value)) + value
@@ -71,55 +75,73 @@ def _int_bytes(value: int) -> bytes:
     return value.to_bytes(magnitude.bit_length() // 8 + 1, "little", signed=True)
 
 
+def _text_bytes(value: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:  # a lone surrogate
+        raise EncodingError("text has no UTF-8 form") from error
+
+
 def decode(data: bytes) -> Value:
     """Decode one value; every byte must be read and every form canonical.
 
     Raises:
         EncodingError: on anything that `encode` would not have written.
     """
-    value, end = _decode(memoryview(data), 0, 0)
+    value, end = _Decoder(memoryview(data)).value(0, 0)
     if end != len(data):
         raise EncodingError(f"{len(data) - end} unread bytes after the value")
     return value
 
 
-def _take(data: memoryview, start: int, count: int) -> memoryview:
-    if count > len(data) - start:
-        raise EncodingError(f"truncated: {count} bytes wanted, {len(data) - start} left")
-    return data[start : start + count]
+class _Decoder:
+    """Decodes one byte string, counting the values it makes."""
 
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._items = 0
 
-def _decode(data: memoryview, at: int, depth: int) -> tuple[Value, int]:
-    if depth > MAX_DEPTH:
-        raise EncodingError(f"value nested deeper than {MAX_DEPTH} levels")
-    tag = bytes(_take(data, at, 1))
-    at += 1
-    if tag == b"n":
-        return None, at
-    if tag in {b"t", b"f"}:
-        return tag == b"t", at
-    if tag == b"d":
-        return _decode_float(_take(data, at, 8)), at + 8
-    if tag == b"i":
-        (size,) = struct.unpack("<I", _take(data, at, 4))
-        if size > MAX_INT_BYTES:
-            raise EncodingError(f"integer of {size} bytes, at most {MAX_INT_BYTES}")
-        return _decode_int(_take(data, at + 4, size)), at + 4 + size
-    if tag in {b"s", b"b"}:
-        (size,) = struct.unpack("<Q", _take(data, at, 8))
-        body = bytes(_take(data, at + 8, size))
-        return (_decode_text(body) if tag == b"s" else body), at + 8 + size
-    if tag == b"l":
-        (count,) = struct.unpack("<I", _take(data, at, 4))
-        at += 4
-        if count > len(data) - at:  # every item takes a byte at least: bounds the allocation
-            raise EncodingError(f"tuple of {count} items in {len(data) - at} bytes")
+    def _take(self, start: int, count: int) -> memoryview:
+        left = len(self._data) - start
+        if count > left:
+            raise EncodingError(f"truncated: {count} bytes wanted, {left} left")
+        return self._data[start : start + count]
+
+    def value(self, at: int, depth: int) -> tuple[Value, int]:
+        """The value that starts at a position, and where it ends."""
+        self._items += 1
+        if depth > MAX_DEPTH or self._items > MAX_ITEMS:
+            raise EncodingError(f"more than {MAX_DEPTH} levels or {MAX_ITEMS} values")
+        tag = bytes(self._take(at, 1))
+        at += 1
+        if tag == b"n":
+            return None, at
+        if tag in {b"t", b"f"}:
+            return tag == b"t", at
+        if tag == b"d":
+            return _decode_float(self._take(at, 8)), at + 8
+        if tag == b"i":
+            (size,) = struct.unpack("<I", self._take(at, 4))
+            if size > MAX_INT_BYTES:
+                raise EncodingError(f"integer of {size} bytes, at most {MAX_INT_BYTES}")
+            return _decode_int(self._take(at + 4, size)), at + 4 + size
+        if tag in {b"s", b"b"}:
+            (size,) = struct.unpack("<Q", self._take(at, 8))
+            body = bytes(self._take(at + 8, size))
+            return (_decode_text(body) if tag == b"s" else body), at + 8 + size
+        if tag == b"l":
+            (count,) = struct.unpack("<I", self._take(at, 4))
+            return self._tuple(at + 4, count, depth)
+        raise EncodingError(f"unknown tag {tag!r}")
+
+    def _tuple(self, at: int, count: int, depth: int) -> tuple[Value, int]:
+        if count > len(self._data) - at:  # every item takes a byte at least
+            raise EncodingError(f"tuple of {count} items in {len(self._data) - at} bytes")
         items = []
         for _ in range(count):
-            item, at = _decode(data, at, depth + 1)
+            item, at = self.value(at, depth + 1)
             items.append(item)
         return tuple(items), at
-    raise EncodingError(f"unknown tag {tag!r}")
 
 
 def _decode_float(body: memoryview) -> float:

@@ -38,6 +38,10 @@ OPENING_POLYNOMIALS = 5
 OPENING_SIZE = OPENING_POLYNOMIALS * COMMITMENT_DEGREE
 """The commitment's randomness r_h: five ternary polynomials of degree < 1024."""
 
+MAX_INTEGERS = 16_384
+"""Integers of one model.  Beyond, two openings of one request would be long enough for Module-SIS
+to fall below 128 bits (tests/reference/lattice_estimate.py)."""
+
 WEIGHT_BITS = 15
 WEIGHT_BOUND = (1 << WEIGHT_BITS) - 1
 """Committed integers (weights and biases) are at most 2^15 - 1 in magnitude."""

@@ -7,6 +7,7 @@ fitted to its a_m (docs/protocol.md, section 8).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,8 +16,14 @@ import numpy as np
 import kernels
 from protocol.digests import Words, digest, words_digest
 from protocol.encoding import Value
-from protocol.errors import EnrolmentError
-from protocol.parameters import PROTOCOL_VERSION
+from protocol.errors import EnrolmentError, ParameterError
+from protocol.parameters import (
+    MAX_IDENTITY,
+    MAX_MODULUS_BITS,
+    PROTOCOL_VERSION,
+    require_data_primes,
+    require_words_sized,
+)
 
 ENROLMENT_NONCE_BYTES = 32
 MAX_KEYS = 64
@@ -40,8 +47,18 @@ class KeyRequest:
     keys: int
 
     def __post_init__(self) -> None:
+        require_words_sized(self.ring_degree, self.keys, *self.moduli)
         if not 1 <= self.keys <= MAX_KEYS:
             raise EnrolmentError(f"{self.keys} keys in one enrolment, expected 1 to {MAX_KEYS}")
+        for text in (self.client_id, self.server_id):
+            if not 0 < len(text) <= MAX_IDENTITY:
+                raise EnrolmentError(f"identities must have 1 to {MAX_IDENTITY} characters")
+        if self.ring_degree not in MAX_MODULUS_BITS:
+            raise ParameterError(f"ring degree {self.ring_degree} is not supported")
+        require_data_primes(self.ring_degree, self.moduli)
+        bits = math.log2(math.prod(self.moduli))
+        if bits > MAX_MODULUS_BITS[self.ring_degree]:
+            raise ParameterError(f"log2(Q) = {bits:.1f} is outside the 128-bit table")
 
     def value(self) -> Value:
         """The canonical value."""

@@ -30,14 +30,23 @@ from protocol.encoding import (
     expect_tuple,
 )
 from protocol.errors import EncodingError, ModelError
-from protocol.families import COMMITMENT_DEGREE, WEIGHT_BITS, WEIGHT_BOUND
-from protocol.parameters import PROTOCOL_VERSION, CkksParameters, Mode, Packing
+from protocol.families import COMMITMENT_DEGREE, MAX_INTEGERS, WEIGHT_BITS, WEIGHT_BOUND
+from protocol.keys import MAX_KEYS
+from protocol.parameters import (
+    PROTOCOL_VERSION,
+    CkksParameters,
+    Mode,
+    Packing,
+    require_words_sized,
+)
 
 Words = npt.NDArray[np.uint64]
 
 CARD_LABEL = "blindproof model card"
 MAX_CARD_BYTES = 1 << 20
 MAX_NAME = 200
+MAX_INPUT_BOUND = 2.0**64
+MAX_UNIT_EXPONENT = 1000
 
 
 @dataclass(frozen=True)
@@ -154,12 +163,18 @@ class ModelCard:
             raise ModelError(f"link '{self.link}' does not fit {len(self.labels)} labels")
         if self.link == "logistic" and len(self.outputs) != 1:
             raise ModelError("the logistic link takes one output")
-        mantissa, _ = math.frexp(self.unit) if math.isfinite(self.unit) else (0.0, 0)
-        if mantissa != 0.5:
-            raise ModelError(f"unit {self.unit} is not a positive power of two")
+        mantissa, exponent = math.frexp(self.unit) if math.isfinite(self.unit) else (0.0, 0)
+        if mantissa != 0.5 or abs(exponent) > MAX_UNIT_EXPONENT:
+            raise ModelError(
+                f"unit {self.unit} is not a power of two within 2^+-{MAX_UNIT_EXPONENT}"
+            )
+        if not self.input_bound <= MAX_INPUT_BOUND:
+            raise ModelError("a feature's range is more than 2^64 times its scale")
 
     def _check_weights(self) -> None:
         rows, columns = len(self.outputs), len(self.features) + 1
+        if rows * columns > MAX_INTEGERS:
+            raise ModelError(f"a model has at most {MAX_INTEGERS} weights and biases")
         if len(self.row_l1_bounds) != rows or not all(
             0 < bound <= columns * (WEIGHT_BOUND + 1) * 2 for bound in self.row_l1_bounds
         ):
@@ -185,8 +200,11 @@ class ModelCard:
             sanitised = profile.flooding_log2 is not None
             if sanitised != (self.mode is Mode.PRIVATE):
                 raise ModelError("private models flood their outputs, public models do not")
+            require_words_sized(profile.flooding_log2 or 0)
             if sanitised and not 40 <= (profile.flooding_log2 or 0) <= 110:
                 raise ModelError(f"flooding 2^{profile.flooding_log2} is outside 2^40 .. 2^110")
+            if sanitised and profile.packing is Packing.BATCH and len(self.outputs) > MAX_KEYS:
+                raise ModelError(f"a private batch has at most {MAX_KEYS} outputs, one key each")
             span = len(self.outputs) * len(self.features)
             if profile.packing is Packing.SINGLE and span > profile.parameters.ring_degree:
                 raise ModelError("single-record packing needs outputs x features <= N")

@@ -19,8 +19,11 @@ MAX_MODULUS_BITS = {4096: 106, 8192: 214, 16384: 430, 32768: 868}
 """Largest log2(Q P) per ring degree at 128-bit security with a ternary secret
 (docs/protocol.md, section 2; a little stricter than the homomorphic-encryption standard)."""
 
-MIN_PRIME_BITS, MAX_PRIME_BITS = 58, 61
+MIN_PRIME_BITS, MAX_PRIME_BITS = 60, 61
 MIN_SPECIAL_BITS = 30
+MAX_LIMBS = 16
+MAX_IDENTITY = 200
+"""Characters of a client's or a server's name."""
 SECRET_BOUND = 1
 FRESH_NOISE_BOUND = 21
 """SEAL samples fresh noise as 21 minus 21 coins, so no coefficient exceeds 21."""
@@ -58,23 +61,16 @@ class CkksParameters:
 
     def __post_init__(self) -> None:
         degree = self.ring_degree
+        require_words_sized(degree, self.special_modulus, self.input_scale_log2, *self.moduli)
         if degree not in MAX_MODULUS_BITS:
             raise ParameterError(
                 f"ring degree {degree} is not supported; use one of {sorted(MAX_MODULUS_BITS)}"
             )
-        primes = (*self.moduli, self.special_modulus)
-        if not self.moduli or len(set(primes)) != len(primes):
-            raise ParameterError("moduli must be a non-empty list of distinct primes")
-        for index, prime in enumerate(primes):
-            low = MIN_PRIME_BITS if index < len(self.moduli) else MIN_SPECIAL_BITS
-            if not low <= prime.bit_length() <= MAX_PRIME_BITS:
-                raise ParameterError(
-                    f"modulus {prime} has {prime.bit_length()} bits, "
-                    f"expected {low} to {MAX_PRIME_BITS}"
-                )
-            if prime % (2 * degree) != 1 or not is_prime(prime):
-                raise ParameterError(f"modulus {prime} is not a prime congruent 1 mod {2 * degree}")
-        bits = math.log2(math.prod(primes))
+        require_data_primes(degree, self.moduli)
+        require_ntt_prime(degree, self.special_modulus, MIN_SPECIAL_BITS)
+        if self.special_modulus in self.moduli:
+            raise ParameterError("the special modulus must differ from the data primes")
+        bits = math.log2(math.prod((*self.moduli, self.special_modulus)))
         if bits > MAX_MODULUS_BITS[degree]:
             raise ParameterError(
                 f"log2(QP) = {bits:.1f} exceeds {MAX_MODULUS_BITS[degree]}, the 128-bit limit at "
@@ -112,6 +108,42 @@ class CkksParameters:
         )
 
 
+def require_words_sized(*values: int) -> None:
+    """Refuse integers beyond 64 bits before anything is computed from, or printed of, them.
+
+    Raises:
+        ParameterError: naming the number of bits.
+    """
+    longest = max(value.bit_length() for value in values)
+    if longest > 64 or min(values) < 0:
+        raise ParameterError(f"parameters are non-negative 64-bit integers, one has {longest} bits")
+
+
+def require_ntt_prime(ring_degree: int, prime: int, min_bits: int) -> None:
+    """Refuse anything but a prime of min_bits to 61 bits which is 1 mod 2N.
+
+    Raises:
+        ParameterError: saying which condition fails.
+    """
+    bits = prime.bit_length()
+    if not min_bits <= bits <= MAX_PRIME_BITS:
+        raise ParameterError(f"a modulus has {bits} bits, expected {min_bits} to {MAX_PRIME_BITS}")
+    if prime % (2 * ring_degree) != 1 or not is_prime(prime):
+        raise ParameterError(f"modulus {prime} is not a prime congruent 1 mod {2 * ring_degree}")
+
+
+def require_data_primes(ring_degree: int, moduli: tuple[int, ...]) -> None:
+    """Refuse a chain of data primes that is empty, too long, or has an unfit prime.
+
+    Raises:
+        ParameterError: saying which condition fails.
+    """
+    if not 1 <= len(moduli) <= MAX_LIMBS or len(set(moduli)) != len(moduli):
+        raise ParameterError(f"moduli must be 1 to {MAX_LIMBS} distinct primes")
+    for prime in moduli:
+        require_ntt_prime(ring_degree, prime, MIN_PRIME_BITS)
+
+
 _WITNESSES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
 
 
@@ -140,7 +172,7 @@ def is_prime(candidate: int) -> bool:
 
 @dataclass(frozen=True)
 class CodeParameters:
-    """The interleaved Reed-Solomon code of one proof (docs/protocol.md, section 6).
+    """The interleaved Reed-Solomon code of one proof (docs/protocol.md, section 10).
 
     Attributes:
         message_length: l, committed elements per row, a power of two.
@@ -196,8 +228,8 @@ class CodeParameters:
         )
 
 
-LINEAR_CODE = CodeParameters(message_length=512, opened_columns=125, codeword_length=8192)
-"""Proofs without products: 102.4 bits of column soundness."""
+LINEAR_CODE = CodeParameters(message_length=512, opened_columns=124, codeword_length=8192)
+"""Proofs without products: 101.6 bits of column soundness."""
 
-QUADRATIC_CODE = CodeParameters(message_length=512, opened_columns=131, codeword_length=8192)
-"""Proofs with products: 102 bits of column soundness."""
+QUADRATIC_CODE = CodeParameters(message_length=512, opened_columns=127, codeword_length=8192)
+"""Proofs with products: 101.5 bits of column soundness."""

@@ -13,12 +13,11 @@ from protocol.digests import Words, digest, words_digest
 from protocol.encoding import Value
 from protocol.errors import RequestError
 from protocol.model import ModelCard
-from protocol.parameters import PROTOCOL_VERSION, Packing
+from protocol.parameters import MAX_IDENTITY, PROTOCOL_VERSION, Packing
 
 REQUEST_ID_BYTES = 16
 NONCE_BYTES = 32
 SEED_BYTES = 64
-MAX_IDENTITY = 200
 NO_PLAINTEXT_FIELDS = digest("blindproof plaintext fields", ())
 """Digest of an empty list of plaintext fields (selective encryption is not used)."""
 EMPTY_LOG_HEAD = bytes(32)

@@ -15,14 +15,16 @@ import numpy.typing as npt
 import kernels
 from protocol.digests import digest
 from protocol.errors import ParameterError
-from protocol.families import COMMITMENT_DEGREE, OPENING_POLYNOMIALS, OPENING_SIZE
+from protocol.families import (
+    COMMITMENT_DEGREE,
+    MAX_INTEGERS,
+    OPENING_POLYNOMIALS,
+    OPENING_SIZE,
+)
 from zk_layers.fields import field, ntt
 
 Words = npt.NDArray[np.uint64]
 RANK = 2
-MAX_INTEGERS = 16_384
-"""Beyond this many integers two openings of one request would be long enough for Module-SIS to fall
-below 128 bits (tests/reference/lattice_estimate.py)."""
 
 
 @lru_cache(maxsize=256)

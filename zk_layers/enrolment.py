@@ -12,10 +12,12 @@ Without the exact proof a malicious key (a = 0, or b = -a s + 2^34) would reveal
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import numpy.typing as npt
 
-from protocol.encoding import Value
+from protocol.encoding import Value, encode
 from protocol.families import (
     PUBLIC_NOISE_BITS,
     PUBLIC_NOISE_BOUND,
@@ -165,7 +167,10 @@ class EnrolmentProver:
         """
         self._request = request
         self._secret = secret.astype(np.int64)
-        seed = ProverRandomness.fresh(b"enrolment", request.client_id.encode())
+        # Keyed by the secret and bound to the moment: a restored snapshot whose operating system
+        # repeats its randomness must not answer two nonces from one commitment.
+        statement = encode((request.value(), time.time_ns()))
+        seed = ProverRandomness.fresh(secret.tobytes(), statement)
         self._errors = np.stack(
             [_sample_error(seed, f"error {m}", request.ring_degree) for m in range(request.keys)]
         )

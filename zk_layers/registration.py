@@ -93,7 +93,7 @@ class RegistrationRelation(Relation):
         return {
             "commitment": (2, RANK, COMMITMENT_DEGREE),
             "magnitudes": (2, self.count),
-            "rows": (2, self.rows),
+            "norms": (2, self.rows),
         }
 
     def linear_forms(self, challenges: Challenges) -> list[LinearForm]:
@@ -102,7 +102,7 @@ class RegistrationRelation(Relation):
         arithmetic = field(modulus)
         extra = challenges.extra[0]
         weights, opening = opened_form(modulus, extra["commitment"], self.count)
-        magnitudes, rows = extra["magnitudes"], extra["rows"]
+        magnitudes, rows = extra["magnitudes"], extra["norms"]
         row_of = np.repeat(np.arange(self.rows), self.columns)
         slack_row = np.repeat(np.arange(self.rows), self.slack_bits)
         slack_power = np.concatenate([np.arange(bits) for bits in self.slack_bits])

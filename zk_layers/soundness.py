@@ -2,11 +2,13 @@
 
 A cheating prover must win at least one of these, each bounded in the random-oracle model:
 
-    columns      the opened columns all miss what is wrong (exact, hypergeometric)
-    proximity    a random combination is closer to the code than its rows: n / |E| per limb
-                 (unique decoding radius)
-    linear       a random combination of linear constraints hides a broken one: 1 / |E| per limb
-    quadratic    the same for products: 1 / |E| per limb with products
+    columns      the opened columns all miss what is wrong (exact, hypergeometric, `column_bits`)
+    proximity    a random combination is closer to the code than its rows, at most n / |E| within
+                 the unique decoding radius (Ben-Sasson, Carmon, Ishai, Kopparty, Saraf 2020), or
+                 right at a bad position, at most n / (2 |E|): together below 2 n / |E| per limb
+    linear       a random combination of constraints hides a broken one, or meets the one defect
+                 value that the blinding was made for: 2 / |E| per limb
+    quadratic    the same for products: 2 / |E| per limb with products
     <family>     all projections of a long member are short: 2^-128 per family
     fold         the folded equations U_s = <r_s, x> + y_s hide a broken one: 1 / |E| per family
                  and limb
@@ -20,8 +22,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-
-import numpy as np
 
 from protocol.families import INTEGER_BITS, FamilyKind
 from protocol.parameters import CodeParameters
@@ -46,22 +46,34 @@ class SoundnessReport:
 
 @lru_cache(maxsize=32)
 def column_bits(code: CodeParameters, quadratic: bool) -> float:
-    """-log2 of the column tests' error, at the best radius e of the analysis.
+    """-log2 of the chance that t opened columns all miss what is wrong: the largest of three cases.
 
-    If some row combination is e-far from the code the proximity test misses it with the first
-    chance; else rows decode uniquely, and a wrong test polynomial of degree d agrees with the right
-    one on at most d + e positions.
+    Let e = (n - k) / 2 and d the degree bound of the linear (or quadratic) test's polynomial.
+
+    far     rows and blinding have no common codewords within e: the random combination is then more
+            than e from the code (but for the term `proximity`), and agrees with the sent polynomial
+            of degree < k on at most n - e - 1 positions
+    close   there are unique codewords, equal to the rows outside a bad set of at most e positions;
+            a wrong proximity polynomial agrees on k - 1 good positions and the bad ones
+    defect  the right one fails on every bad position (again but for `proximity`); on good positions
+            the test's polynomial must equal the committed blinding word plus a known polynomial.
+            For two challenges with different defects these agree on at most d positions, so that
+            all but one defect value leave at most (n + d) / 2 positions
     """
     degree = (code.product_length if quadratic else code.linear_length) - 1
     length, opened = code.codeword_length, code.opened_columns
-    # falling[m] = log2 of m (m - 1) ... (m - t + 1), the ways to open t columns among m
-    logs = np.concatenate([[0.0], np.cumsum(np.log2(np.arange(1, length + 1)))])
-    falling = np.full(length + 1, -np.inf)
-    falling[opened:] = logs[opened:] - logs[: length + 1 - opened]
-    radius = np.arange(1, (length - code.row_degree) // 2 + 1)
-    far = falling[length - radius] - falling[length]
-    wrong = falling[np.minimum(length, radius + degree)] - falling[length]
-    return float(-np.logaddexp2(far, wrong).min())
+    radius = (length - code.row_degree) // 2
+    far = length - radius - 1
+    close = code.row_degree - 1 + radius
+    defect = (length + degree) // 2
+    return -max(_all_within_log2(length, fitting, opened) for fitting in (far, close, defect))
+
+
+def _all_within_log2(length: int, fitting: int, opened: int) -> float:
+    """log2 of C(fitting, opened) / C(length, opened): all distinct positions are fitting ones."""
+    if fitting < opened:
+        return -math.inf
+    return sum(math.log2((fitting - i) / (length - i)) for i in range(opened))
 
 
 def _log2_sum(logs: list[float]) -> float:
@@ -77,11 +89,13 @@ def soundness(relation: Relation) -> SoundnessReport:
     quadratic = [limb for limb in limbs if relation.products(limb)]
     terms = {
         "columns": column_bits(code, bool(quadratic)),
-        "proximity": -_log2_sum([math.log2(code.codeword_length) - field_bits[i] for i in limbs]),
-        "linear": -_log2_sum([-field_bits[i] for i in limbs]),
+        "proximity": -_log2_sum(
+            [math.log2(2 * code.codeword_length) - field_bits[i] for i in limbs]
+        ),
+        "linear": -_log2_sum([1 - field_bits[i] for i in limbs]),
     }
     if quadratic:
-        terms["quadratic"] = -_log2_sum([-field_bits[i] for i in quadratic])
+        terms["quadratic"] = -_log2_sum([1 - field_bits[i] for i in quadratic])
     folds = [-field_bits[limb] for family in relation.families for limb in family.limbs]
     if folds:
         terms["fold"] = -_log2_sum(folds)

@@ -36,6 +36,10 @@ class _Reader:
     def left(self) -> int:
         return len(self._data) - self._at
 
+    def expect(self, count: int) -> None:
+        """Refuse at once what is too short to be a proof, before any work is done for it."""
+        require(count <= self.left, Check.SIZE, f"{self.left} bytes, a proof has at least {count}")
+
     def take(self, count: int) -> bytes:
         require(
             count <= self.left,
@@ -60,6 +64,7 @@ def verify(relation: Relation, proof: bytes, expected_root: bytes | None = None)
     code, moduli, families = relation.code, relation.moduli, relation.families
     shapes = limb_shapes(relation)
     reader = _Reader(proof)
+    reader.expect(_fixed_bytes(relation, shapes))
     transcript = relation.begin()
     root = reader.take(HASH_BYTES)
     held = expected_root is None or root == expected_root
@@ -102,6 +107,19 @@ def verify(relation: Relation, proof: bytes, expected_root: bytes | None = None)
         opened.check_linear(linear, forms[limb])
         if shape.quadratic:
             opened.check_quadratic(quadratic, weights[limb][1])
+
+
+def _fixed_bytes(relation: Relation, shapes: tuple[LimbShape, ...]) -> int:
+    """Length of a proof without its Merkle paths, whose number depends on the positions."""
+    code = relation.code
+    polynomials = sum(
+        code.row_degree + code.linear_length + shape.quadratic * code.quotient_length
+        for shape in shapes
+    )
+    rows = sum(shape.rows for shape in shapes)
+    words = COMPONENTS * polynomials + code.opened_columns * rows
+    salts = SALT_BYTES * code.opened_columns
+    return HASH_BYTES + projection_bytes(relation.families) + WORD_BYTES * words + salts
 
 
 _LimbTests = list[Words]

@@ -1,0 +1,61 @@
+"""Arithmetic and hashing kernels: numpy arrays of words in, numpy arrays of words out.
+
+A kernel knows no protocol. The compiled module is documented in ``_native.pyi``; slow readable
+twins of every function, in Python integers, live in ``tests/reference``.
+"""
+
+from kernels._native import (
+    Modulus,
+    NegacyclicNtt,
+    ReedSolomon,
+    chacha_bytes,
+    chacha_field,
+    combine_rows,
+    expand_seal_seed,
+    expand_seal_seeds,
+    fold_bits,
+    fold_i32,
+    gather_columns,
+    gemm,
+    hash_columns,
+    hash_leaves,
+    inner_products,
+    linear_small,
+    linear_words,
+    merkle_nodes,
+    project_bits_i64,
+    project_bits_mod,
+    project_bits_wide,
+    project_i32,
+    sha256_chunks,
+    xof_bytes,
+    xof_field,
+)
+
+__all__ = [
+    "Modulus",
+    "NegacyclicNtt",
+    "ReedSolomon",
+    "chacha_bytes",
+    "chacha_field",
+    "combine_rows",
+    "expand_seal_seed",
+    "expand_seal_seeds",
+    "fold_bits",
+    "fold_i32",
+    "gather_columns",
+    "gemm",
+    "hash_columns",
+    "hash_leaves",
+    "inner_products",
+    "linear_small",
+    "linear_words",
+    "merkle_nodes",
+    "project_bits_i64",
+    "project_bits_mod",
+    "project_bits_wide",
+    "project_i32",
+    "sha256_chunks",
+    "xof_bytes",
+    "xof_field",
+]
