@@ -69,12 +69,12 @@ def request_norm_log2(weights: int) -> float:
 def main() -> None:
     """Print the table."""
     hiding = module_lwe_block()
-    print(f"hiding: Module-LWE, BKZ block {hiding}, core-SVP 2^{CORE_SVP * hiding:.0f}")
+    print(f"hiding: Module-LWE, BKZ block {hiding}, core-SVP 2^{CORE_SVP * hiding:.0f}")  # noqa: T201
     for weights in (31, 256, 3041, 16384):
         norm = request_norm_log2(weights)
         columns = OPENING_COLUMNS + weights
         block = module_sis_block(norm, columns)
-        print(
+        print(  # noqa: T201
             f"binding: {weights:7d} integers, difference 2^{norm:.1f}, BKZ block {block}, "
             f"core-SVP 2^{CORE_SVP * block:.0f}"
         )
