@@ -1,0 +1,94 @@
+"""`blindproof demo`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+from rich.console import Console
+from rich.table import Table
+
+from blindproof.cli.tables import kibibytes, milliseconds, new_table
+from protocol.errors import BlindproofError
+
+if TYPE_CHECKING:
+    from blindproof.demo.story import HonestAnswer, Outcome
+
+
+def demo() -> None:
+    """Encrypt, predict, prove, verify, decrypt; then watch forgeries being refused."""
+    console = Console(highlight=False)
+    started = time.perf_counter()
+
+    def report(step: str) -> None:
+        console.print(f"[dim]{time.perf_counter() - started:5.1f} s[/dim]  {step}")
+
+    report("loading")
+    try:
+        from blindproof.demo.story import play
+
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+        outcome = play(report)
+    except ModuleNotFoundError as error:
+        raise BlindproofError(
+            f"the demonstration needs {error.name}: install 'blindproof[demo]'"
+        ) from error
+    report("done")
+    console.print()
+    console.print(_answers(outcome))
+    console.print(f"  model {outcome.card.digest.hex()}", soft_wrap=True)
+    console.print()
+    console.print(_refusals(outcome))
+    console.print("  Each came with a proof made for it; the secret key never met any of them.")
+
+
+def _answers(outcome: Outcome) -> Table:
+    """The honest round trips, one column each."""
+    table = new_table(
+        "Encrypted predictions, verified before decryption",
+        "",
+        *(answer.title for answer in outcome.answers),
+    )
+    columns = [_cells(answer) for answer in outcome.answers]
+    for label in columns[0]:
+        table.add_row(label, *(column[label] for column in columns))
+    table.add_section()
+    table.add_row("server start to healthy", f"{outcome.server_start_seconds:.2f} s", "")
+    table.add_row("enrolment, once per key", f"{outcome.enrolment_seconds:.2f} s", "")
+    return table
+
+
+def _cells(answer: HonestAnswer) -> dict[str, str]:
+    """What the table says of one round trip."""
+    result, timings = answer.result, answer.result.timings
+    return {
+        "patients": str(len(result.values)),
+        "accuracy, encrypted": f"{answer.accuracy:.1%}",
+        "accuracy, plaintext model": f"{answer.plaintext_accuracy:.1%}",
+        "labels equal on every patient": "yes" if answer.same_labels else "NO",
+        "largest error": f"{answer.largest_error:.2e}",
+        "proved error bound": f"{result.error_bound:.2e}",
+        "precision": f"{result.precision_bits:.1f} bits",
+        "soundness": f"{result.soundness_bits:.1f} bits",
+        "request": kibibytes(result.sent_bytes),
+        "response": kibibytes(result.received_bytes),
+        "of it, proof": kibibytes(len(result.proof)),
+        "encrypt": milliseconds(timings.encrypt),
+        "evaluate (server's account)": milliseconds(
+            timings.server.evaluate + timings.server.sanitise
+        ),
+        "prove (server's account)": milliseconds(timings.server.prove),
+        "verify": milliseconds(timings.verify),
+        "decrypt": milliseconds(timings.decrypt),
+    }
+
+
+def _refusals(outcome: Outcome) -> Table:
+    table = new_table(
+        "A cheating server", "what it sent", "packing", "refused by the check", "decryptions"
+    )
+    for refused in outcome.refused:
+        table.add_row(str(refused.cheat), refused.packing, refused.check, str(refused.decryptions))
+    return table

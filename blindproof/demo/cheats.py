@@ -1,0 +1,93 @@
+"""Dishonest servers.  Each makes the best proof it can for a wrong answer.
+
+They replace single steps of the honest engine and keep everything else, so that what refuses them
+is the client's verification and not some accident on the way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+
+import numpy as np
+
+from fhe_layers import rns
+from protocol.digests import Words
+from protocol.parameters import Packing
+from server.inference import InferenceEngine, Job, Sanitised, linear_relation
+from server.registry import ModelBundle
+from wire.inference import Response, SingleOutputs
+from zk_layers.ligero.prover import Witness, prove
+
+
+class Cheat(StrEnum):
+    """What a dishonest server does."""
+
+    NONE = "nothing: an honest answer"
+    OTHER_MODEL = "a different model"
+    ONE_LIMB = "a weight changed in one limb"
+    ALTERED_WORD = "an altered output word"
+    REPLAY = "a replayed answer"
+
+
+class ForeignBundle(ModelBundle):
+    """Integers that are not the ones the card stands for; an honest registry refuses them."""
+
+    def __post_init__(self) -> None:
+        """Look away."""
+
+
+class DishonestEngine(InferenceEngine):
+    """Answers as `cheat` says; remembers its latest honest answer for replays."""
+
+    def __init__(self, secret: bytes) -> None:
+        super().__init__(secret)
+        self.cheat = Cheat.NONE
+        self._remembered: Response | None = None
+
+    def answer(self, job: Job) -> Response:
+        """Give another request's answer, or go through the steps below."""
+        if self.cheat is Cheat.REPLAY and self._remembered is not None:
+            return self._remembered
+        if self.cheat is Cheat.OTHER_MODEL:
+            honest = job.bundle
+            foreign = ForeignBundle(
+                honest.card, honest.registration_proof, -honest.integers, honest.opening
+            )
+            job = replace(job, bundle=foreign)
+        response = super().answer(job)
+        if self.cheat is Cheat.NONE:
+            self._remembered = response
+        return response
+
+    def evaluate(self, job: Job, inputs: Words) -> Words:
+        """Count the first feature once more in the last limb: the words decrypt to anything."""
+        outputs = super().evaluate(job, inputs)
+        if self.cheat is Cheat.ONE_LIMB:
+            first = outputs if job.request.packing is Packing.SINGLE else outputs[0]
+            field = rns.modulus(job.profile.parameters.moduli[-1])
+            for words, added in zip(first[:, -1], inputs[0, :, -1], strict=True):
+                words[:] = field.add(words.copy(), added.copy())
+        return outputs
+
+    def sanitise(self, job: Job, evaluated: Words) -> Sanitised:
+        """Change one word before it is proved and sent."""
+        sanitised = super().sanitise(job, evaluated)
+        if self.cheat is Cheat.ALTERED_WORD:
+            outputs = sanitised.outputs
+            words = outputs.mask if isinstance(outputs, SingleOutputs) else outputs.words[0, 0]
+            words[0, 0] = (int(words[0, 0]) + 1) % job.profile.parameters.moduli[0]
+        return sanitised
+
+    def prove(self, job: Job, inputs: Words, sanitised: Sanitised) -> bytes:
+        """Commit to the changed weight in the limb where it was used, to make that limb true."""
+        if self.cheat is not Cheat.ONE_LIMB or sanitised.witness is None:
+            return super().prove(job, inputs, sanitised)
+        relation = linear_relation(job, inputs, sanitised.outputs)
+        honest = relation.witness(sanitised.witness)
+        last = dict(honest.blocks[-1])
+        weights = last["weights"].copy()
+        weights[0] = (int(weights[0]) + 1) % relation.moduli[-1]
+        last["weights"] = np.ascontiguousarray(weights)
+        glued = Witness((*honest.blocks[:-1], last), honest.families)
+        return prove(relation, glued, self.prover_key)

@@ -1,0 +1,54 @@
+"""The client: keys, encryption, verification, decryption.  The only holder of secret keys.
+
+`Client` (or `AsyncClient`) takes a `KeyStore` and a pinned model digest; its `predict` returns a
+`Result`, whose values were decrypted only after the proof was verified.
+"""
+
+from __future__ import annotations
+
+from client_sdk.aio import AsyncClient, Phase, ServedCard
+from client_sdk.client import Client, list_models
+from client_sdk.keystore import KeyStore
+from client_sdk.result import Result, Timings
+from client_sdk.transport import TransportError
+from client_sdk.verification import VerifiedAnswer, verify_evidence
+from protocol.errors import (
+    BlindproofError,
+    EncodingError,
+    EnrolmentError,
+    InputError,
+    KeyStoreError,
+    ModelError,
+    NonFiniteError,
+    ParameterError,
+    RangeError,
+    RequestError,
+    ShapeError,
+    VerificationError,
+)
+
+__all__ = [
+    "AsyncClient",
+    "BlindproofError",
+    "Client",
+    "EncodingError",
+    "EnrolmentError",
+    "InputError",
+    "KeyStore",
+    "KeyStoreError",
+    "ModelError",
+    "NonFiniteError",
+    "ParameterError",
+    "Phase",
+    "RangeError",
+    "RequestError",
+    "Result",
+    "ServedCard",
+    "ShapeError",
+    "Timings",
+    "TransportError",
+    "VerificationError",
+    "VerifiedAnswer",
+    "list_models",
+    "verify_evidence",
+]

@@ -1,0 +1,396 @@
+"""The client: encrypt, send, verify, and only then decrypt.
+
+`AsyncClient` is the whole of it; `client_sdk.client.Client` runs one in a private thread.  Work on
+words runs in threads, so that the caller's event loop stays alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from client_sdk.disclosure import DISCLOSURE_LIMIT, release
+from client_sdk.encryption import CkksContext, CkksSecretContext, decrypt, encrypt
+from client_sdk.enrolment import enrol
+from client_sdk.evidence import Evidence, request_digests
+from client_sdk.keystore import KeyStore
+from client_sdk.records import Records, normalise
+from client_sdk.result import Result, Timings, labels_and_scores
+from client_sdk.transport import TlsFiles, Transport
+from client_sdk.verification import accept_model, outputs_digest, parse_digest, verify_answer
+from fhe_layers.seeded import expand
+from protocol.digests import Words
+from protocol.errors import (
+    EncodingError,
+    ModelError,
+    RequestError,
+    VerificationError,
+)
+from protocol.keys import EnrolledKey, KeyRequest
+from protocol.model import ModelCard
+from protocol.parameters import CkksParameters, Mode, Packing
+from protocol.request import NONCE_BYTES, REQUEST_ID_BYTES, Request, input_digest
+from wire import rpc
+from wire.inference import Response, ResponseAssembler, encode_request
+from wire.models import (
+    ModelList,
+    decode_list,
+    decode_model,
+    encode_list_request,
+    encode_model_request,
+)
+from zk_layers.checks import Check
+
+Floats = npt.NDArray[np.float64]
+
+DEFAULT_SECONDS = 120.0
+
+
+class Phase(StrEnum):
+    """Where a prediction is; reported when the phase begins."""
+
+    ENROL = "enrol"
+    ENCRYPT = "encrypt"
+    EXCHANGE = "exchange"
+    VERIFY = "verify"
+    DECRYPT = "decrypt"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True)
+class ServedCard:
+    """The pinned model, verified, and who serves it."""
+
+    card: ModelCard
+    registration_proof: bytes
+    server_id: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """One verified and decrypted request."""
+
+    evidence: Evidence
+    raw: Floats
+    released: Floats
+    soundness_bits: float
+    timings: Timings
+
+
+class AsyncClient:
+    """Verified predictions by one pinned model at one server, for asyncio.
+
+    Use as an asynchronous context manager, or call `close`.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        model: str | bytes,
+        keys: KeyStore,
+        ca: str | Path | None = None,
+        certificate: str | Path | None = None,
+        certificate_key: str | Path | None = None,
+        server_id: str | None = None,
+        client_id: str | None = None,
+        tolerance: float | None = None,
+        seconds: float = DEFAULT_SECONDS,
+        observer: Callable[[Phase], None] | None = None,
+    ) -> None:
+        """Configure; nothing is sent before the first call.
+
+        Args:
+            target: host and port.
+            model: digest of the model, 32 bytes or hexadecimal: what is pinned.
+            keys: the client's secrets.
+            ca: PEM file of the authority of the server's certificate; the system's if None.
+            certificate: the client's own PEM file, for servers with mutual TLS.
+            certificate_key: its key.
+            server_id: the server's name in the transcript; what the server says of itself, over
+                TLS, if None.
+            client_id: the client's; the one drawn with the key store if None.
+            tolerance: largest error bound, in units of the output, that is acceptable.
+            seconds: time limit of each call.
+            observer: called with each phase as it begins.
+
+        Raises:
+            ModelError: the digest is malformed.
+            TransportError: a PEM file cannot be read.
+        """
+        tls = TlsFiles(
+            *(None if p is None else Path(p) for p in (ca, certificate, certificate_key))
+        )
+        self._transport = Transport(target, tls, seconds)
+        self._pinned = parse_digest(model)
+        self._keys = keys
+        self._server_id = server_id
+        self._client_id = client_id or keys.client_id
+        self._tolerance = tolerance
+        self._observe = observer or _unobserved
+        self._served: ServedCard | None = None
+        self._contexts: dict[CkksParameters, tuple[bytes, CkksSecretContext]] = {}
+        self._enrolling = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection and forget the secret key."""
+        self._contexts.clear()
+        await self._transport.close()
+
+    async def model(self) -> ServedCard:
+        """The pinned model's card, fetched and verified once.
+
+        Raises:
+            ModelError: unknown, or not the pinned one, or its error bound exceeds the tolerance.
+            VerificationError: its registration does not hold.
+            TransportError: the server cannot be reached.
+        """
+        if self._served is None:
+            answer = await self._transport.call(rpc.GET_MODEL, encode_model_request(self._pinned))
+            served = decode_model(answer)
+            if self._server_id is not None and served.server_id != self._server_id:
+                raise RequestError(
+                    f"the server calls itself {served.server_id!r}, expected {self._server_id!r}"
+                )
+            card = await asyncio.to_thread(
+                accept_model, served.card, served.registration_proof, self._pinned
+            )
+            self._served = ServedCard(card, served.registration_proof, served.server_id)
+        return self._served
+
+    async def enrol(self) -> bytes:
+        """Enrol fresh public keys for the pinned model; returns their digest.
+
+        `predict` does this by itself when the key store has none that fit.
+
+        Raises:
+            EnrolmentError: the server declined.
+            ModelError: the model is public and needs no keys.
+        """
+        served = await self.model()
+        if served.card.mode is Mode.PUBLIC:
+            raise ModelError("a public model needs no enrolled keys")
+        async with self._enrolling:
+            return (await self._enrol(served)).digest
+
+    async def predict(self, records: Records, packing: str = "auto") -> Result:
+        """Encrypt records, have them evaluated, verify the proof, decrypt, release.
+
+        Args:
+            records: array (records, K), data frame, or dicts by feature name.
+            packing: 'batch', 'single', or 'auto': single for one record where it is offered.
+
+        Raises:
+            InputError: the records do not fit the model; nothing was sent.
+            VerificationError: an answer or its proof was refused; nothing was decrypted.
+            BlindproofError: see `protocol.errors`.
+        """
+        served = await self.model()
+        values = normalise(served.card, records)
+        chosen = _packing(served.card, packing, len(values))
+        self._check_tolerance(served.card, chosen)
+        size = 1 if chosen is Packing.SINGLE else served.card.profile(chosen).parameters.slots
+        sent, received = self._transport.sent_bytes, self._transport.received_bytes
+        answers = [
+            await self._answer(served, chosen, values[start : start + size])
+            for start in range(0, len(values), size)
+        ]
+        released = np.concatenate([answer.released for answer in answers]) * served.card.unit
+        labels, scores = labels_and_scores(served.card, released)
+        # The bound is exact arithmetic's; releasing in double precision adds a few roundings.
+        doubles = 2 * float(np.spacing(np.abs(released).max()))
+        error_bound = served.card.bounds(chosen).released_error * served.card.unit + doubles
+        return Result(
+            values=released,
+            labels=labels,
+            scores=scores,
+            error_bound=error_bound,
+            precision_bits=-math.log2(error_bound / served.card.unit),
+            soundness_bits=min(answer.soundness_bits for answer in answers),
+            model_digest=served.card.digest,
+            evidence=tuple(answer.evidence for answer in answers),
+            timings=Timings.total([answer.timings for answer in answers]),
+            sent_bytes=self._transport.sent_bytes - sent,
+            received_bytes=self._transport.received_bytes - received,
+            _raw=np.concatenate([answer.raw for answer in answers]) * served.card.unit,
+        )
+
+    def _check_tolerance(self, card: ModelCard, packing: Packing) -> None:
+        bound = card.bounds(packing).released_error * card.unit
+        if self._tolerance is not None and bound > self._tolerance:
+            raise ModelError(
+                f"packing '{packing}' of this model has an error bound of {bound:.3g}, above the "
+                f"tolerance {self._tolerance:.3g}"
+            )
+
+    async def _answer(self, served: ServedCard, packing: Packing, values: Floats) -> _Answer:
+        card = served.card
+        if self._keys.disclosed + len(values) * len(card.outputs) > DISCLOSURE_LIMIT:
+            self._keys.rotate()
+        parameters = card.profile(packing).parameters
+        moduli = parameters.moduli
+        context = await asyncio.to_thread(self._context, parameters)
+        key = await self._key(served) if card.mode is Mode.PRIVATE else None
+
+        self._observe(Phase.ENCRYPT)
+        clock = [time.perf_counter()]
+        seeds, bodies = await asyncio.to_thread(encrypt, context, packing, values)
+        registration, key_digest = request_digests(card, served.registration_proof, key)
+        request = Request(
+            request_id=secrets.token_bytes(REQUEST_ID_BYTES),
+            nonce=secrets.token_bytes(NONCE_BYTES),
+            client_id=self._client_id,
+            server_id=served.server_id,
+            card=card,
+            packing=packing,
+            records=len(values),
+            key_digest=key_digest,
+            registration_digest=registration,
+            input_digest=await asyncio.to_thread(input_digest, seeds, bodies),
+        )
+        clock.append(time.perf_counter())
+
+        self._observe(Phase.EXCHANGE)
+        # The verifier needs the expanded ciphertexts: made while the server works.
+        expanding = asyncio.create_task(asyncio.to_thread(expand, seeds, bodies, moduli))
+        try:
+            response = await self._exchange(request, seeds, bodies)
+        finally:
+            inputs = await expanding
+        clock.append(time.perf_counter())
+
+        self._observe(Phase.VERIFY)
+        evidence = Evidence(
+            request,
+            served.registration_proof,
+            key,
+            seeds,
+            bodies,
+            response.outputs,
+            response.proof,
+        )
+        report = await asyncio.to_thread(verify_answer, evidence, inputs)
+        clock.append(time.perf_counter())
+
+        # From here on, and nowhere before, the secret key meets what the server sent.
+        self._observe(Phase.DECRYPT)
+        raw = await asyncio.to_thread(decrypt, context, card, response.outputs, len(values))
+        clock.append(time.perf_counter())
+
+        self._observe(Phase.RELEASE)
+        self._keys.count_disclosure(raw.size)
+        released = release(
+            raw, card.bounds(packing), self._keys.release_key, outputs_digest(response.outputs)
+        )
+        encrypting, exchanging, verifying, decrypting = np.diff(clock).tolist()
+        timings = Timings(encrypting, exchanging, verifying, decrypting, response.timings)
+        return _Answer(evidence, raw, released, report.bits, timings)
+
+    async def _exchange(
+        self, request: Request, seeds: tuple[bytes, ...], bodies: Words
+    ) -> Response:
+        """Send, and receive within the bounds the card sets."""
+        assembler = ResponseAssembler(request.card, request.packing, request.request_id)
+        messages = self._transport.exchange(rpc.INFER, encode_request(request, seeds, bodies))
+        try:
+            async for message in messages:
+                assembler.add(message)
+            return assembler.finish()
+        except EncodingError as error:
+            raise VerificationError(str(Check.CANONICAL), str(error)) from error
+        finally:
+            await messages.aclose()
+
+    async def _key(self, served: ServedCard) -> EnrolledKey:
+        """An enrolled key that fits, enrolled now if there is none."""
+        card = served.card
+        async with self._enrolling:
+            key = self._keys.enrolled_key(
+                self._client_id,
+                served.server_id,
+                card.ring_degree,
+                card.key_moduli,
+                card.keys_needed,
+            )
+            return key or await self._enrol(served)
+
+    async def _enrol(self, served: ServedCard) -> EnrolledKey:
+        card = served.card
+        self._observe(Phase.ENROL)
+        request = KeyRequest(
+            self._client_id, served.server_id, card.ring_degree, card.key_moduli, card.keys_needed
+        )
+        secret = await asyncio.to_thread(self._secret, card.profiles[0].parameters)
+        key = await enrol(self._transport, request, secret)
+        await asyncio.to_thread(self._keys.add_enrolled_key, key)
+        return key
+
+    def _secret(self, parameters: CkksParameters) -> npt.NDArray[np.int8]:
+        return self._keys.secret(
+            parameters.ring_degree, lambda: CkksContext(parameters).generate_secret()
+        )
+
+    def _context(self, parameters: CkksParameters) -> CkksSecretContext:
+        """Encryption and decryption under the store's present secret."""
+        secret = self._secret(parameters)
+        identity = secret.tobytes()
+        cached = self._contexts.get(parameters)
+        if cached is None or cached[0] != identity:
+            cached = (identity, CkksContext(parameters).with_secret(secret))
+            self._contexts[parameters] = cached
+        return cached[1]
+
+
+async def list_models(
+    target: str, *, ca: str | Path | None = None, seconds: float = DEFAULT_SECONDS
+) -> ModelList:
+    """What a server offers.  Unproved: pin a digest you have from its publisher.
+
+    Raises:
+        TransportError: the server cannot be reached.
+    """
+    transport = Transport(target, TlsFiles(None if ca is None else Path(ca)), seconds)
+    try:
+        return decode_list(await transport.call(rpc.LIST_MODELS, encode_list_request()))
+    finally:
+        await transport.close()
+
+
+def _unobserved(phase: Phase) -> None:
+    """The observer of those who gave none."""
+    del phase
+
+
+def _packing(card: ModelCard, wanted: str, records: int) -> Packing:
+    """The packing of a prediction."""
+    offered = [profile.packing for profile in card.profiles]
+    if wanted == "auto":
+        preferred = Packing.SINGLE if records == 1 else Packing.BATCH
+        return preferred if preferred in offered else offered[0]
+    try:
+        packing = Packing(wanted)
+    except ValueError as error:
+        raise RequestError(f"packing {wanted!r}: expected 'auto', 'batch' or 'single'") from error
+    return card.profile(packing).packing

@@ -1,0 +1,64 @@
+"""What may leave the client: values rounded and blurred by the client's own noise.
+
+A decrypted CKKS value carries an error that is linear in the secret key.  Two raw results give
+enough equations to solve for the whole key, and the server's flooding does not help against the
+server, which knows it.  A released value is therefore
+
+    round to a grid of ( decrypted + noise ),    noise uniform in [-D, D]
+
+with D at least 2^32 times the largest key-dependent error a malicious server could have proved
+(protocol.bounds).  The noise is a PRF of the client's release key and of the output, so that the
+same output released twice is the same value.  (docs/protocol.md, disclosure.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from protocol.bounds import LinearBounds
+from protocol.encoding import encode
+
+Floats = npt.NDArray[np.float64]
+
+DISCLOSURE_LIMIT = 1 << 22
+"""Values released under one secret before it is rotated.  Each is within statistical distance 2^-32
+of one that does not depend on the key even for a server that proves the worst error it can; for an
+honest server the distance is about 2^-90."""
+
+_SPARE_BYTES = 16
+"""Extra bytes of each draw: reducing modulo the span is then 2^-128 from uniform."""
+
+
+def release(
+    decrypted: Floats, bounds: LinearBounds, release_key: bytes, output_digest: bytes
+) -> Floats:
+    """Blur and round decrypted values (records, J), in units of the integer model's output.
+
+    The error of a released value is at most `bounds.released_error`.
+    """
+    grid_log2 = bounds.disclosure_noise.bit_length() - 2  # 2^grid <= D/2
+    unit = math.ldexp(1.0, grid_log2 - bounds.output_scale_log2)
+    noise = _noise(release_key, output_digest, bounds.disclosure_noise, decrypted.size)
+    scale = -bounds.output_scale_log2
+    blurred = decrypted + np.array([math.ldexp(float(value), scale) for value in noise]).reshape(
+        decrypted.shape
+    )
+    released: Floats = np.rint(blurred / unit) * unit
+    return released
+
+
+def _noise(release_key: bytes, output_digest: bytes, bound: int, count: int) -> list[int]:
+    """`count` integers uniform in [-bound, bound], a function of key and output."""
+    seed = hmac.digest(release_key, encode(("blindproof release", output_digest)), hashlib.sha256)
+    span = 2 * bound + 1
+    width = (span.bit_length() + 7) // 8 + _SPARE_BYTES
+    stream = hashlib.shake_256(seed).digest(count * width)
+    return [
+        int.from_bytes(stream[start : start + width], "little") % span - bound
+        for start in range(0, len(stream), width)
+    ]

@@ -1,0 +1,45 @@
+"""Enrolment of fresh public keys: commit, take the server's nonce, answer with a proof."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import numpy.typing as npt
+
+from client_sdk.transport import Transport
+from protocol.errors import EnrolmentError
+from protocol.keys import EnrolledKey, KeyRequest
+from wire import rpc
+from wire.enrolment import decode_challenge, decode_completed, encode_begin, encode_completion
+from zk_layers.enrolment import EnrolmentProver, EnrolmentRestart
+
+ATTEMPTS = 5
+
+
+async def enrol(
+    transport: Transport, request: KeyRequest, secret: npt.NDArray[np.int8]
+) -> EnrolledKey:
+    """Enrol public keys of a ternary secret (N,).
+
+    A proof attempt that has to be given up leaves nothing behind but an unused session.
+
+    Raises:
+        EnrolmentError: the server declined, or keeps another key than the one sent.
+        TransportError: the server cannot be reached.
+    """
+    for _ in range(ATTEMPTS):
+        prover = await asyncio.to_thread(EnrolmentProver, request, secret)
+        begun = await transport.call(rpc.BEGIN_ENROLMENT, encode_begin(request, prover.root))
+        challenge = decode_challenge(begun)
+        try:
+            key, proof = await asyncio.to_thread(prover.answer, challenge.nonce)
+        except EnrolmentRestart:
+            continue
+        completed = await transport.send(
+            rpc.COMPLETE_ENROLMENT, encode_completion(challenge.session_id, key.b, proof)
+        )
+        if decode_completed(completed) != key.digest:
+            raise EnrolmentError("the server enrolled another key than the one sent")
+        return key
+    raise EnrolmentError(f"no enrolment in {ATTEMPTS} attempts")

@@ -1,0 +1,165 @@
+"""Everything an answer was verified with, kept so that anyone can verify it again.
+
+Digests are never stored: a reader recomputes them from what is there, so that a request rebuilt
+from a file is bound to the file's own ciphertexts, key and registration.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from protocol.digests import DIGEST_BYTES, Words
+from protocol.encoding import (
+    Value,
+    decode,
+    encode,
+    expect_bytes,
+    expect_int,
+    expect_text,
+    expect_tuple,
+)
+from protocol.errors import EncodingError
+from protocol.keys import EnrolledKey
+from protocol.model import ModelCard
+from protocol.parameters import Mode, Packing
+from protocol.request import NONCE_BYTES, REQUEST_ID_BYTES, SEED_BYTES, Request, input_digest
+from wire.framing import WORD_BYTES, words_from_bytes, words_to_bytes
+from wire.inference import (
+    Outputs,
+    input_ciphertexts,
+    join_outputs,
+    output_chunk_from_bytes,
+    output_chunks,
+    output_shapes,
+)
+from wire.stored_key import key_from_value, key_value
+from zk_layers.registration import registration_digest
+
+FORMAT = "blindproof evidence 1"
+MAX_EVIDENCE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evidence:
+    """One request, its answer and the proof.
+
+    Attributes:
+        request: who asked what of which model.
+        registration_proof: the model's, empty if it is public.
+        key: the enrolled key, None if the model is public.
+        seeds, bodies: the ciphertexts sent, c_0 as words (K or 1, L, N).
+        outputs: the words received.
+        proof: the proof received, empty if the model is public.
+    """
+
+    request: Request
+    registration_proof: bytes
+    key: EnrolledKey | None
+    seeds: tuple[bytes, ...]
+    bodies: Words
+    outputs: Outputs
+    proof: bytes
+
+
+def request_digests(
+    card: ModelCard, registration_proof: bytes, key: EnrolledKey | None
+) -> tuple[bytes, bytes]:
+    """Registration and key as requests name them; 32 zero bytes each for a public model."""
+    if card.mode is Mode.PUBLIC:
+        return bytes(DIGEST_BYTES), bytes(DIGEST_BYTES)
+    if key is None:
+        raise EncodingError("a private model's request names an enrolled key")
+    return registration_digest(registration_proof), key.digest
+
+
+def encode_evidence(answers: tuple[Evidence, ...]) -> bytes:
+    """Canonical bytes of the answers of one prediction."""
+    return encode((FORMAT, tuple(_value(answer) for answer in answers)))
+
+
+def _value(evidence: Evidence) -> Value:
+    request = evidence.request
+    return (
+        request.card.encoded(),
+        evidence.registration_proof,
+        None if evidence.key is None else key_value(evidence.key),
+        (
+            request.request_id,
+            request.nonce,
+            request.client_id,
+            request.server_id,
+            str(request.packing),
+            request.records,
+            request.plaintext_digest,
+            request.log_head,
+        ),
+        b"".join(evidence.seeds),
+        words_to_bytes(evidence.bodies),
+        tuple(words_to_bytes(chunk) for chunk in output_chunks(evidence.outputs)),
+        evidence.proof,
+    )
+
+
+def decode_evidence(data: bytes) -> tuple[Evidence, ...]:
+    """Parse answers; well-formed, not verified.
+
+    Raises:
+        EncodingError, ModelError, ParameterError, RequestError, EnrolmentError: malformed.
+    """
+    form, answers = expect_tuple(decode(data), "evidence", 2)
+    if form != FORMAT:
+        raise EncodingError(f"not a '{FORMAT}' file")
+    items = expect_tuple(answers, "answers")
+    if not items:
+        raise EncodingError("evidence of no answer")
+    return tuple(_from_value(item) for item in items)
+
+
+def _from_value(value: Value) -> Evidence:
+    fields = expect_tuple(value, "answer", 8)
+    card = ModelCard.decoded(expect_bytes(fields[0], "model card"))
+    registration = expect_bytes(fields[1], "registration proof")
+    key = None if fields[2] is None else key_from_value(fields[2])
+    identity, nonce, client, server, packed, records, plaintext, head = expect_tuple(
+        fields[3], "request", 8
+    )
+    try:
+        packing = Packing(expect_text(packed, "packing"))
+    except ValueError as error:
+        raise EncodingError("unknown packing") from error
+    parameters = card.profile(packing).parameters
+    shape = (input_ciphertexts(card, packing), len(parameters.moduli), parameters.ring_degree)
+    joined = expect_bytes(fields[4], "seeds", SEED_BYTES * shape[0])
+    seeds = tuple(joined[at : at + SEED_BYTES] for at in range(0, len(joined), SEED_BYTES))
+    words = expect_bytes(fields[5], "ciphertext words", WORD_BYTES * math.prod(shape))
+    bodies = words_from_bytes(words, shape, parameters.moduli, "ciphertext")
+    chunks = expect_tuple(fields[6], "outputs", len(output_shapes(card, packing)))
+    registration_name, key_name = request_digests(card, registration, key)
+    request = Request(
+        request_id=expect_bytes(identity, "request id", REQUEST_ID_BYTES),
+        nonce=expect_bytes(nonce, "nonce", NONCE_BYTES),
+        client_id=expect_text(client, "client identity"),
+        server_id=expect_text(server, "server identity"),
+        card=card,
+        packing=packing,
+        records=expect_int(records, "records"),
+        key_digest=key_name,
+        registration_digest=registration_name,
+        input_digest=input_digest(seeds, bodies),
+        plaintext_digest=expect_bytes(plaintext, "plaintext digest", DIGEST_BYTES),
+        log_head=expect_bytes(head, "log head", DIGEST_BYTES),
+    )
+    outputs = [
+        output_chunk_from_bytes(card, packing, index, expect_bytes(chunk, "output words"))
+        for index, chunk in enumerate(chunks)
+    ]
+    return Evidence(
+        request,
+        registration,
+        key,
+        seeds,
+        bodies,
+        join_outputs(packing, outputs),
+        expect_bytes(fields[7], "proof"),
+    )

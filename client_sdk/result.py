@@ -1,0 +1,137 @@
+"""What a prediction returns: released values, their error bound, and what proves them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from client_sdk.evidence import Evidence, encode_evidence
+from protocol.model import ModelCard
+from wire.files import write_private
+from wire.inference import ServerTimings
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds spent, summed over the requests of one prediction.
+
+    Attributes:
+        encrypt, verify, decrypt: the client's work.
+        exchange: from the first byte sent to the last one received, the server's work included.
+        server: the server's own account of its work; not proved.
+    """
+
+    encrypt: float
+    exchange: float
+    verify: float
+    decrypt: float
+    server: ServerTimings
+
+    @classmethod
+    def total(cls, parts: Sequence[Timings]) -> Timings:
+        """The sum over several requests."""
+        servers = [part.server for part in parts]
+        return cls(
+            encrypt=sum(part.encrypt for part in parts),
+            exchange=sum(part.exchange for part in parts),
+            verify=sum(part.verify for part in parts),
+            decrypt=sum(part.decrypt for part in parts),
+            server=ServerTimings(
+                expand=sum(server.expand for server in servers),
+                evaluate=sum(server.evaluate for server in servers),
+                sanitise=sum(server.sanitise for server in servers),
+                prove=sum(server.prove for server in servers),
+            ),
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """A verified prediction.
+
+    Attributes:
+        values: float64 (records, J), the model's outputs before its link, released: rounded to the
+            proved precision and blurred by the client's own noise.
+        labels: one per record, None for a regression.
+        scores: probability of the second label for a logistic model, else None.
+        error_bound: each value is at most this far from the committed integer model's.
+        precision_bits: the error bound in bits below one unit of output.
+        soundness_bits: a false proof is accepted with probability at most 2^-this; infinite for a
+            public single-record answer, which is recomputed.
+        model_digest: the pinned model.
+        evidence: requests, answers and proofs.
+        timings: where the time went.
+        sent_bytes, received_bytes: messages on the wire.
+    """
+
+    values: Floats
+    labels: tuple[str, ...] | None
+    scores: Floats | None
+    error_bound: float
+    precision_bits: float
+    soundness_bits: float
+    model_digest: bytes
+    evidence: tuple[Evidence, ...]
+    timings: Timings
+    sent_bytes: int
+    received_bytes: int
+    _raw: Floats = field(repr=False)
+
+    def __repr__(self) -> str:
+        records, outputs = self.values.shape
+        return (
+            f"Result({records} records, {outputs} outputs, error_bound={self.error_bound:.2e}, "
+            f"precision_bits={self.precision_bits:.1f}, soundness_bits={self.soundness_bits:.1f}, "
+            f"model={self.model_digest.hex()[:16]}…)"
+        )
+
+    @property
+    def proofs(self) -> tuple[bytes, ...]:
+        """The proof of each request; empty ones for a public model."""
+        return tuple(answer.proof for answer in self.evidence)
+
+    @property
+    def proof(self) -> bytes:
+        """The proof of the first request, which for up to N/2 records is the only one."""
+        return self.evidence[0].proof
+
+    def save(self, path: str | Path) -> None:
+        """Write an evidence file, which `verify_evidence` checks offline.
+
+        It holds ciphertexts, outputs, key and proofs: nothing secret, but large.
+        """
+        write_private(Path(path), encode_evidence(self.evidence))
+
+    def raw_values(self, *, i_understand_raw_values_can_reveal_the_key: bool) -> Floats:
+        """Decrypted values without rounding and noise: float64 (records, J).
+
+        Their errors are linear equations in the secret key.  Whoever knows the ciphertexts, as the
+        server does, and sees two raw results can solve for the key.  Keep them inside this process.
+
+        Raises:
+            PermissionError: the argument is not True.
+        """
+        if i_understand_raw_values_can_reveal_the_key is not True:
+            raise PermissionError("raw values can reveal the secret key: say that you know")
+        return self._raw.copy()
+
+
+def labels_and_scores(
+    card: ModelCard, values: Floats
+) -> tuple[tuple[str, ...] | None, Floats | None]:
+    """Apply a card's link to values (records, J)."""
+    if card.link == "identity":
+        return None, None
+    if card.link == "logistic":
+        chosen = (values[:, 0] > 0).astype(np.int64)
+        # exp of a negative number only: no overflow on either side
+        small = np.exp(-np.abs(values[:, 0]))
+        scores = np.where(values[:, 0] >= 0, 1 / (1 + small), small / (1 + small))
+        return tuple(card.labels[index] for index in chosen), scores
+    return tuple(card.labels[index] for index in values.argmax(axis=1)), None

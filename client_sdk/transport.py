@@ -1,0 +1,178 @@
+"""Calls over TLS: bytes out, bytes in, counted; failures as this project's errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import grpc
+
+from protocol.errors import BlindproofError, EnrolmentError, ModelError, RequestError
+from wire import rpc
+
+MAX_DETAIL = 300
+
+_StreamedCall: TypeAlias = (
+    "grpc.aio.StreamUnaryCall[bytes, bytes] | grpc.aio.StreamStreamCall[bytes, bytes]"
+)
+
+_ERRORS: dict[rpc.Reason, type[BlindproofError]] = {
+    rpc.Reason.MODEL_UNKNOWN: ModelError,
+    rpc.Reason.KEY_UNKNOWN: EnrolmentError,
+    rpc.Reason.KEY_UNFIT: EnrolmentError,
+    rpc.Reason.ENROLMENT_UNKNOWN: EnrolmentError,
+    rpc.Reason.PROOF_REFUSED: EnrolmentError,
+    rpc.Reason.ENROLMENTS_FULL: EnrolmentError,
+    rpc.Reason.KEYS_FULL: EnrolmentError,
+    rpc.Reason.MALFORMED: RequestError,
+    rpc.Reason.REQUEST_REFUSED: RequestError,
+    rpc.Reason.IDENTITY_REFUSED: RequestError,
+}
+
+
+class TransportError(BlindproofError):
+    """The server cannot be reached, is not who it should be, or did not finish the call."""
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """PEM files of a connection.
+
+    Attributes:
+        ca: authority that signed the server's certificate; None for the system's authorities.
+        certificate, key: the client's own, for servers that ask for one.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Credentials for gRPC.  Raises TransportError."""
+        try:
+            ca, certificate, key = (
+                None if path is None else path.read_bytes()
+                for path in (self.ca, self.certificate, self.key)
+            )
+        except OSError as error:
+            raise TransportError(f"cannot read {error.filename}: {error.strerror}") from error
+        return grpc.ssl_channel_credentials(ca, key, certificate)
+
+
+class Transport:
+    """One channel to one server.  Opened by the first call, in that call's event loop."""
+
+    def __init__(self, target: str, tls: TlsFiles, seconds: float) -> None:
+        self._target = target
+        self._credentials = tls.credentials()
+        self._seconds = seconds
+        self._channel: grpc.aio.Channel | None = None
+        self.sent_bytes = 0
+        self.received_bytes = 0
+
+    async def call(self, method: rpc.Method, request: bytes) -> bytes:
+        """One message up, one down.  Raises BlindproofError."""
+        try:
+            procedure = self._open().unary_unary(method.path, _as_is, _as_is)
+            return self._received(await procedure(self._sent(request), timeout=self._seconds))
+        except grpc.aio.AioRpcError as error:
+            raise _translated(error, self._target) from error
+
+    async def send(self, method: rpc.Method, requests: Iterator[bytes]) -> bytes:
+        """A header and many messages up, one down.  Raises BlindproofError."""
+        upload = _Upload(self._sent, requests)
+        call = self._open().stream_unary(method.path, _as_is, _as_is)(
+            upload.messages(), timeout=self._seconds
+        )
+        upload.follow(call)
+        try:
+            return self._received(await call)
+        except grpc.aio.AioRpcError as error:
+            raise _translated(error, self._target) from error
+
+    async def exchange(
+        self, method: rpc.Method, requests: Iterator[bytes]
+    ) -> AsyncGenerator[bytes, None]:
+        """A header and many messages up, many down.  Raises BlindproofError."""
+        upload = _Upload(self._sent, requests)
+        call = self._open().stream_stream(method.path, _as_is, _as_is)(
+            upload.messages(), timeout=self._seconds
+        )
+        upload.follow(call)
+        try:
+            async for message in call:
+                yield self._received(message)
+        except grpc.aio.AioRpcError as error:
+            raise _translated(error, self._target) from error
+        finally:
+            call.cancel()  # no effect on a call that has ended
+
+    async def close(self) -> None:
+        """Close the channel."""
+        if self._channel is not None:
+            channel, self._channel = self._channel, None
+            await channel.close(None)
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            self._channel = grpc.aio.secure_channel(
+                self._target,
+                self._credentials,
+                options=(("grpc.max_receive_message_length", rpc.MAX_MESSAGE_BYTES),),
+            )
+        return self._channel
+
+    def _sent(self, message: bytes) -> bytes:
+        self.sent_bytes += len(message)
+        return message
+
+    def _received(self, message: bytes) -> bytes:
+        self.received_bytes += len(message)
+        return message
+
+
+class _Upload:
+    """Sends a header, and the rest once the server has accepted it.
+
+    Nothing large is sent to a server that is busy or does not know the key.  It also keeps the
+    reason of a refusal: gRPC's asyncio client reports an internal error instead when a write meets
+    a call that the server has just ended (grpc issue 36066).
+    """
+
+    def __init__(self, count: Callable[[bytes], bytes], requests: Iterator[bytes]) -> None:
+        self._count = count
+        self._requests = requests
+        self._call: asyncio.Future[_StreamedCall] = asyncio.get_running_loop().create_future()
+
+    def follow(self, call: _StreamedCall) -> None:
+        """Say which call this upload belongs to."""
+        self._call.set_result(call)
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        """What gRPC is to send."""
+        yield self._count(next(self._requests))
+        call = await self._call
+        metadata = await call.initial_metadata()
+        if rpc.ADMITTED_METADATA in metadata:
+            for request in self._requests:
+                yield self._count(request)
+
+
+def _translated(error: grpc.aio.AioRpcError, target: str) -> BlindproofError:
+    """The server's reason as an error type; its words cleaned, for they are the peer's."""
+    text = "".join(c for c in (error.details() or "") if c.isprintable())[:MAX_DETAIL]
+    trailing = cast("grpc.aio.Metadata", error.trailing_metadata())
+    try:
+        reason = rpc.Reason(str(trailing.get(rpc.REASON_METADATA)))
+    except ValueError:
+        return TransportError(f"call to {target} failed ({error.code().name}): {text}")
+    kind = _ERRORS.get(reason, TransportError)
+    return kind(f"the server declined ({reason}): {text}")
+
+
+def _as_is(message: bytes) -> bytes:
+    """Messages are encoded and parsed by the codecs."""
+    return message

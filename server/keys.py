@@ -1,0 +1,138 @@
+"""Enrolment sessions in memory and enrolled public keys on disk."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from protocol.digests import DIGEST_BYTES
+from protocol.errors import EncodingError
+from protocol.keys import ENROLMENT_NONCE_BYTES, EnrolledKey, KeyRequest
+from server.refusals import Refusal
+from wire.enrolment import SESSION_BYTES, EnrolmentChallenge
+from wire.files import make_private_directory, read_bounded, write_private
+from wire.rpc import Reason
+from wire.stored_key import MAX_KEY_BYTES, decode_key, encode_key
+
+CACHED_KEYS = 32
+
+
+@dataclass(frozen=True)
+class EnrolmentSession:
+    """What a client committed to, and the nonce it was given."""
+
+    request: KeyRequest
+    root: bytes
+    nonce: bytes
+    expires: float
+
+
+class EnrolmentSessions:
+    """Open enrolments: bounded in number and time, each usable once."""
+
+    def __init__(
+        self, limit: int, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._clock = clock
+        self._open: OrderedDict[bytes, EnrolmentSession] = OrderedDict()  # oldest first
+
+    def begin(self, request: KeyRequest, root: bytes) -> EnrolmentChallenge:
+        """Open a session.
+
+        Raises:
+            Refusal: too many are open (enrolments-full).
+        """
+        self._expire()
+        if len(self._open) >= self._limit:
+            raise Refusal(
+                Reason.ENROLMENTS_FULL, f"{self._limit} enrolments are open: try again later"
+            )
+        challenge = EnrolmentChallenge(
+            secrets.token_bytes(SESSION_BYTES), secrets.token_bytes(ENROLMENT_NONCE_BYTES)
+        )
+        self._open[challenge.session_id] = EnrolmentSession(
+            request, root, challenge.nonce, self._clock() + self._seconds
+        )
+        return challenge
+
+    def claim(self, session_id: bytes) -> EnrolmentSession:
+        """Take a session out, for good.
+
+        Raises:
+            Refusal: unknown, used or expired (enrolment-unknown).
+        """
+        self._expire()
+        session = self._open.pop(session_id, None)
+        if session is None:
+            raise Refusal(
+                Reason.ENROLMENT_UNKNOWN,
+                "the enrolment session is unknown, used or expired: begin again",
+            )
+        return session
+
+    def _expire(self) -> None:
+        now = self._clock()
+        while self._open and next(iter(self._open.values())).expires <= now:
+            self._open.popitem(last=False)
+
+
+class EnrolledKeyStore:
+    """Keys whose enrolment was verified, by digest; the latest used stay in memory."""
+
+    def __init__(self, directory: Path, limit: int) -> None:
+        self._directory = make_private_directory(directory)
+        self._limit = limit
+        self._cached: OrderedDict[bytes, EnrolledKey] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, key: EnrolledKey) -> bytes:
+        """Keep a verified key and return its digest.
+
+        Raises:
+            Refusal: the store is full (keys-full).
+        """
+        with self._lock:
+            path = self._path(key.digest)
+            if not path.exists():
+                if sum(1 for _ in self._directory.glob("*.key")) >= self._limit:
+                    raise Refusal(Reason.KEYS_FULL, f"{self._limit} keys are enrolled: store full")
+                write_private(path, encode_key(key))
+            self._remember(key)
+            return key.digest
+
+    def get(self, digest: bytes) -> EnrolledKey:
+        """The key of a digest.
+
+        Raises:
+            Refusal: not enrolled here (key-unknown).
+            EncodingError: what is on disk is not that key.
+        """
+        with self._lock:
+            key = self._cached.get(digest)
+            if key is None:
+                path = self._path(digest)
+                if len(digest) != DIGEST_BYTES or not path.is_file():
+                    raise Refusal(
+                        Reason.KEY_UNKNOWN, "this key is not enrolled at this server: enrol first"
+                    )
+                key = decode_key(read_bounded(path, MAX_KEY_BYTES))
+                if key.digest != digest:
+                    raise EncodingError(f"{path.name} holds another key")
+            self._remember(key)
+            return key
+
+    def _remember(self, key: EnrolledKey) -> None:
+        self._cached[key.digest] = key
+        self._cached.move_to_end(key.digest)
+        while len(self._cached) > CACHED_KEYS:
+            self._cached.popitem(last=False)
+
+    def _path(self, digest: bytes) -> Path:
+        return self._directory / f"{digest.hex()}.key"

@@ -1,0 +1,59 @@
+"""Failures as the wire knows them: a status for gRPC, a stable reason for programs."""
+
+from __future__ import annotations
+
+import grpc
+
+from protocol.errors import (
+    BlindproofError,
+    EncodingError,
+    EnrolmentError,
+    VerificationError,
+)
+from wire.rpc import Reason
+
+_STATUS = {
+    Reason.MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.REQUEST_REFUSED: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.IDENTITY_REFUSED: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.MODEL_UNKNOWN: grpc.StatusCode.NOT_FOUND,
+    Reason.KEY_UNKNOWN: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.KEY_UNFIT: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.ENROLMENT_UNKNOWN: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.PROOF_REFUSED: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.ENROLMENTS_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.KEYS_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.BUSY: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.TOO_SLOW: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Reason.INTERNAL: grpc.StatusCode.INTERNAL,
+}
+
+
+class Refusal(BlindproofError):  # noqa: N818  (an answer, not a fault of this process)
+    """A call the server declines, with the reason it gives."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+    @property
+    def status(self) -> grpc.StatusCode:
+        """The gRPC status of the reason."""
+        return _STATUS[self.reason]
+
+
+def as_refusal(error: Exception) -> Refusal:
+    """What the peer is told of an error; of an unexpected one, nothing but that it happened."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, TimeoutError):
+        return Refusal(Reason.TOO_SLOW, "the call took longer than this server allows")
+    if not isinstance(error, BlindproofError):
+        return Refusal(Reason.INTERNAL, "internal error")
+    if isinstance(error, EncodingError):
+        return Refusal(Reason.MALFORMED, str(error))
+    if isinstance(error, VerificationError):
+        return Refusal(Reason.PROOF_REFUSED, str(error))
+    if isinstance(error, EnrolmentError):
+        return Refusal(Reason.KEY_UNFIT, str(error))
+    return Refusal(Reason.REQUEST_REFUSED, str(error))

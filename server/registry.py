@@ -1,0 +1,180 @@
+"""Published models on disk: one directory per model, named by the digest of its card.
+
+    card.bin           canonical model card, public
+    registration.bin   registration proof, public, empty for a public model
+    private.bin        canonical (shape, integers, opening), the model's secret
+
+A directory appears by one rename and its content is checked against its name when it is read.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from protocol.digests import DIGEST_BYTES
+from protocol.encoding import decode, encode, expect_bytes, expect_int, expect_tuple
+from protocol.errors import ModelError
+from protocol.families import OPENING_SIZE, WEIGHT_BOUND
+from protocol.model import MAX_CARD_BYTES, ModelCard
+from protocol.parameters import Mode
+from server.refusals import Refusal
+from wire.files import make_private_directory, read_bounded, sync_directory, write_private
+from wire.models import MAX_REGISTRATION_BYTES, ModelSummary
+from wire.rpc import Reason
+from zk_layers.commitment import commit_model
+from zk_layers.registration import registration_digest
+
+Integers = npt.NDArray[np.int64]
+
+MAX_PRIVATE_BYTES = 64 << 20
+_DIGEST_NAME = re.compile(r"[0-9a-f]{64}")
+_CARD, _REGISTRATION, _PRIVATE = "card.bin", "registration.bin", "private.bin"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ModelBundle:
+    """A model with everything needed to serve it.
+
+    Attributes:
+        card: the public card.
+        registration_proof: empty for a public model.
+        integers: weights and bias (J, K + 1), secret in private mode.
+        opening: the commitment's randomness (5120,), secret; zeros for a public model.
+    """
+
+    card: ModelCard
+    registration_proof: bytes
+    integers: Integers
+    opening: Integers
+
+    def __post_init__(self) -> None:
+        shape = (len(self.card.outputs), len(self.card.features) + 1)
+        if self.integers.shape != shape or self.integers.dtype != np.int64:
+            raise ModelError(f"integers of shape {self.integers.shape}, expected {shape}")
+        if int(self.integers.max()) > WEIGHT_BOUND or int(self.integers.min()) < -WEIGHT_BOUND:
+            raise ModelError(f"integers must lie within +-{WEIGHT_BOUND}")
+        norms = np.abs(self.integers).sum(axis=1).tolist()
+        if any(n > bound for n, bound in zip(norms, self.card.row_l1_bounds, strict=True)):
+            raise ModelError("the integers exceed the row l1 bounds the card declares")
+        if self.opening.shape != (OPENING_SIZE,) or not np.isin(self.opening, (-1, 0, 1)).all():
+            raise ModelError(f"the opening must be {OPENING_SIZE} ternary integers")
+        if not self._belongs_to_card():
+            raise ModelError(
+                f"the integers of model '{self.card.name}' are not the ones its card stands for"
+            )
+
+    def _belongs_to_card(self) -> bool:
+        if self.card.mode is Mode.PUBLIC:
+            rows = tuple(tuple(row) for row in self.integers.tolist())
+            return rows == self.card.public_weights and not self.registration_proof
+        modulus = self.card.key_moduli[0]
+        committed = commit_model(modulus, self.integers.reshape(-1), self.opening)
+        return bool(self.registration_proof) and np.array_equal(
+            committed, self.card.commitment_words()
+        )
+
+    @property
+    def digest(self) -> bytes:
+        """The model's identity."""
+        return self.card.digest
+
+    @cached_property
+    def registration_digest(self) -> bytes:
+        """The registration as requests name it, 32 zero bytes for a public model."""
+        if self.card.mode is Mode.PUBLIC:
+            return bytes(DIGEST_BYTES)
+        return registration_digest(self.registration_proof)
+
+    @property
+    def weights(self) -> Integers:
+        """Weights without the bias, (J, K)."""
+        return np.ascontiguousarray(self.integers[:, :-1])
+
+    @property
+    def bias(self) -> Integers:
+        """Biases, (J,)."""
+        return np.ascontiguousarray(self.integers[:, -1])
+
+
+class ModelRegistry:
+    """The published models of one directory.  Models are added by any process, never changed."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = make_private_directory(directory)
+        self._loaded: dict[bytes, ModelBundle] = {}
+
+    def publish(self, bundle: ModelBundle) -> bytes:
+        """Store a model and return its digest; publishing the same model again changes nothing."""
+        target = self._path(bundle.digest)
+        if not target.exists():
+            draft = make_private_directory(self._directory / f".{secrets.token_hex(8)}")
+            try:
+                write_private(draft / _CARD, bundle.card.encoded())
+                write_private(draft / _REGISTRATION, bundle.registration_proof)
+                write_private(draft / _PRIVATE, _encode_private(bundle))
+                draft.rename(target)
+                sync_directory(self._directory)
+            except OSError as error:
+                shutil.rmtree(draft, ignore_errors=True)
+                if not target.exists():  # else another process published the same model
+                    raise ModelError(f"model cannot be stored: {error.strerror}") from error
+        return bundle.digest
+
+    def get(self, digest: bytes) -> ModelBundle:
+        """The model of a digest.
+
+        Raises:
+            Refusal: there is none (model-unknown).
+            EncodingError, ModelError: what is on disk is not that model.
+        """
+        bundle = self._loaded.get(digest)
+        if bundle is None:
+            path = self._path(digest)
+            if len(digest) != DIGEST_BYTES or not path.is_dir():
+                raise Refusal(Reason.MODEL_UNKNOWN, f"no model has the digest {digest.hex()}")
+            bundle = self._loaded[digest] = _load(path)
+        return bundle
+
+    def load_all(self) -> list[ModelSummary]:
+        """Read every model and list them, by name and version."""
+        names = (path.name for path in self._directory.iterdir())
+        digests = [bytes.fromhex(name) for name in names if _DIGEST_NAME.fullmatch(name)]
+        summaries = [ModelSummary.of(self.get(digest).card) for digest in digests]
+        return sorted(summaries, key=lambda model: (model.name, model.version, model.digest))
+
+    def _path(self, digest: bytes) -> Path:
+        return self._directory / digest.hex()
+
+
+def _encode_private(bundle: ModelBundle) -> bytes:
+    rows, columns = bundle.integers.shape
+    integers = bundle.integers.astype("<i8").tobytes()
+    return encode((rows, columns, integers, bundle.opening.astype("<i1").tobytes()))
+
+
+def _load(path: Path) -> ModelBundle:
+    card = ModelCard.decoded(read_bounded(path / _CARD, MAX_CARD_BYTES))
+    if card.digest.hex() != path.name:
+        raise ModelError(f"the card in {path.name} has the digest {card.digest.hex()}")
+    fields = expect_tuple(
+        decode(read_bounded(path / _PRIVATE, MAX_PRIVATE_BYTES)), "private model", 4
+    )
+    rows, columns = expect_int(fields[0], "rows"), expect_int(fields[1], "columns")
+    if (rows, columns) != (len(card.outputs), len(card.features) + 1):
+        raise ModelError(f"private integers ({rows}, {columns}) do not fit the card")
+    integers = expect_bytes(fields[2], "integers", 8 * rows * columns)
+    opening = expect_bytes(fields[3], "opening", OPENING_SIZE)
+    return ModelBundle(
+        card,
+        read_bounded(path / _REGISTRATION, MAX_REGISTRATION_BYTES),
+        np.frombuffer(integers, dtype="<i8").astype(np.int64).reshape(rows, columns),
+        np.frombuffer(opening, dtype="<i1").astype(np.int64),
+    )

@@ -1,0 +1,101 @@
+"""Random changes of a genuine answer: in whatever field they are, none is accepted."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from blindproof.demo.cheats import Cheat
+from client_sdk.evidence import Evidence, decode_evidence, encode_evidence
+from client_sdk.verification import accept_model, verify_answer
+from fhe_layers.seeded import expand
+from protocol.encoding import Value, decode, encode
+from protocol.errors import BlindproofError
+from tests.integration.conftest import World
+from tests.integration.example_models import records
+
+MUTATIONS = 2000
+
+
+@pytest.fixture(scope="module")
+def genuine(world: World) -> Evidence:
+    world.engine.cheat = Cheat.NONE
+    with world.client() as client:
+        return client.predict(records(1)).evidence[0]
+
+
+def verify(data: bytes, pinned: bytes) -> None:
+    (evidence,) = decode_evidence(data)
+    accept_model(evidence.request.card.encoded(), evidence.registration_proof, pinned)
+    moduli = evidence.request.card.profile(evidence.request.packing).parameters.moduli
+    verify_answer(evidence, expand(evidence.seeds, evidence.bodies, moduli))
+
+
+def changed(value: Value, rng: random.Random) -> Value:
+    """A value with one leaf of its tree changed, of the same type."""
+    if isinstance(value, tuple):
+        index = rng.randrange(len(value))
+        return (*value[:index], changed(value[index], rng), *value[index + 1 :])
+    if isinstance(value, bytes):
+        if not value:
+            return b"\x00"
+        at = rng.randrange(len(value))
+        flipped = bytes([value[at] ^ 1 << rng.randrange(8)])
+        return rng.choice(
+            (
+                value[:at] + flipped + value[at + 1 :],
+                value[:at] + flipped + value[at + 1 :],
+                value[:at],
+                value + b"\x00",
+                bytes(len(value)) if any(value) else b"\x01" * len(value),
+            )
+        )
+    if isinstance(value, str):
+        return value + "x"
+    if isinstance(value, bool | None):
+        return b""
+    if isinstance(value, int):
+        return value + rng.choice((-1, 1, 1 << 40))
+    return value * 2 + 1
+
+
+def test_the_genuine_answer_is_accepted(world: World, genuine: Evidence):
+    verify(encode_evidence((genuine,)), world.models["private"].digest)
+
+
+def test_no_changed_answer_is_accepted(world: World, genuine: Evidence):
+    rng = random.Random("evidence")
+    form, (fields,) = decode(encode_evidence((genuine,)))
+    refused: Counter[int] = Counter()
+    for number in range(MUTATIONS):
+        index = number % len(fields)
+        altered = (*fields[:index], changed(fields[index], rng), *fields[index + 1 :])
+        with pytest.raises(BlindproofError):
+            verify(encode((form, (altered,))), world.models["private"].digest)
+        refused[index] += 1
+    assert len(refused) == len(fields)
+
+
+def test_an_answer_to_another_question_is_not_accepted(world: World, genuine: Evidence):
+    """Replays across nonce, tenant, server, record count, and of another's ciphertexts."""
+    request = genuine.request
+    for change in (
+        {"nonce": bytes(32)},
+        {"request_id": bytes(16)},
+        {"client_id": "another tenant"},
+        {"server_id": "another server"},
+        {"plaintext_digest": bytes(32)},
+        {"log_head": bytes([1]) * 32},
+    ):
+        altered = replace(genuine, request=replace(request, **change))
+        with pytest.raises(BlindproofError):
+            verify(encode_evidence((altered,)), world.models["private"].digest)
+    bodies = genuine.bodies.copy()
+    bodies[0, 0, 0] ^= np.uint64(1)
+    altered = replace(genuine, bodies=bodies)
+    with pytest.raises(BlindproofError):
+        verify(encode_evidence((altered,)), world.models["private"].digest)

@@ -1,0 +1,188 @@
+"""Honest predictions over TLS with real ciphertexts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from blindproof.demo.cheats import Cheat
+from client_sdk import AsyncClient, ModelError, Phase, VerificationError, verify_evidence
+from protocol.parameters import Packing
+from tests.integration.conftest import World
+from tests.integration.example_models import exact_values, records
+
+
+@pytest.fixture(autouse=True)
+def honest(world: World) -> None:
+    world.engine.cheat = Cheat.NONE
+
+
+@pytest.mark.parametrize("model", ["private", "public", "two outputs"])
+@pytest.mark.parametrize("packing", ["batch", "single"])
+def test_released_values_stay_within_the_proved_bound(world: World, model: str, packing: str):
+    rows = records(1 if packing == "single" else 50)
+    with world.client(model) as client:
+        result = client.predict(rows, packing=packing)
+    error = np.abs(result.values - exact_values(world.models[model], rows)).max()
+    assert error <= result.error_bound
+    assert result.soundness_bits >= 100
+    assert result.precision_bits >= 16
+    assert result.evidence[0].request.packing is Packing(packing)
+    assert (len(result.proof) > 0) == (model != "public")
+    assert result.sent_bytes > 0
+    assert result.received_bytes > len(result.proof)
+
+
+def test_phases_come_in_order_and_decryption_after_verification(world: World):
+    with world.client() as client:
+        client.predict(records(2))
+    assert world.phases[-5:] == [
+        Phase.ENCRYPT,
+        Phase.EXCHANGE,
+        Phase.VERIFY,
+        Phase.DECRYPT,
+        Phase.RELEASE,
+    ]
+
+
+def test_auto_packs_one_record_alone_and_several_together(world: World):
+    with world.client() as client:
+        one, two = client.predict(records(1)), client.predict(records(2))
+    assert one.evidence[0].request.packing is Packing.SINGLE
+    assert two.evidence[0].request.packing is Packing.BATCH
+
+
+def test_several_records_in_single_packing_are_several_requests(world: World):
+    rows = records(3)
+    with world.client() as client:
+        result = client.predict(rows, packing="single")
+    assert len(result.proofs) == 3
+    assert len({answer.request.nonce for answer in result.evidence}) == 3
+    assert np.abs(result.values - exact_values(world.models["private"], rows)).max() <= (
+        result.error_bound
+    )
+
+
+def test_more_records_than_slots_are_split(world: World):
+    rows = records(4100)
+    with world.client("public") as client:
+        result = client.predict(rows)
+    assert [answer.request.records for answer in result.evidence] == [4096, 4]
+    assert np.abs(result.values - exact_values(world.models["public"], rows)).max() <= (
+        result.error_bound
+    )
+
+
+def test_array_frame_and_dicts_are_the_same_records(world: World):
+    rows = records(4)
+    frame = pd.DataFrame(rows, columns=["x0", "x1", "x2"])[["x2", "x0", "x1"]]
+    with world.client() as client:
+        results = [client.predict(form) for form in (rows, frame, frame.to_dict(orient="records"))]
+    for result in results[1:]:
+        assert result.labels == results[0].labels
+        assert np.abs(result.values - results[0].values).max() <= 2 * result.error_bound
+
+
+def test_labels_and_scores_follow_the_link(world: World):
+    rows = records(20)
+    with world.client() as client:
+        logistic = client.predict(rows)
+    with world.client("public") as client:
+        argmax = client.predict(rows)
+    exact = exact_values(world.models["private"], rows)[:, 0]
+    assert logistic.labels == tuple("yes" if value > 0 else "no" for value in exact)
+    assert logistic.scores == pytest.approx(1 / (1 + np.exp(-exact)), abs=1e-6)
+    best = exact_values(world.models["public"], rows).argmax(axis=1)
+    assert argmax.labels == tuple(f"class {index}" for index in best)
+    assert argmax.scores is None
+
+
+def test_released_again_from_the_same_output_is_the_same_value(world: World):
+    with world.client() as client:
+        result = client.predict(records(2))
+    raw = result.raw_values(i_understand_raw_values_can_reveal_the_key=True)
+    assert not np.array_equal(raw, result.values)
+    assert np.abs(raw - result.values).max() <= result.error_bound
+
+
+def test_enrolment_happens_once(world: World):
+    with world.client() as client:
+        client.predict(records(2))
+    with world.client() as client:
+        client.predict(records(2))
+    assert Phase.ENROL not in world.phases
+
+
+def test_a_key_enrolled_again_is_another_key(world: World):
+    with world.client() as client:
+        first, second = client.enrol(), client.enrol()
+        assert first != second
+        assert client.predict(records(1)).evidence[0].request.key_digest == second
+
+
+def test_secrets_are_replaced_before_too_much_is_disclosed(world: World, fresh_keys, monkeypatch):
+    monkeypatch.setattr("client_sdk.aio.DISCLOSURE_LIMIT", 5)
+    keys, rows = fresh_keys(), records(3)
+    with world.client(keys=keys) as client:
+        first = client.predict(rows)
+        release_key = keys.release_key
+        assert keys.disclosed == 3
+        second = client.predict(rows)
+    assert world.phases.count(Phase.ENROL) == 2
+    assert keys.disclosed == 3
+    assert keys.release_key != release_key
+    assert first.evidence[0].request.key_digest != second.evidence[0].request.key_digest
+    assert np.abs(second.values - first.values).max() <= 2 * first.error_bound
+
+
+def test_a_public_model_takes_no_key(world: World):
+    with world.client("public") as client, pytest.raises(ModelError, match="needs no enrolled"):
+        client.enrol()
+
+
+def test_evidence_verifies_offline_and_binds_the_model(world: World, tmp_path):
+    path = tmp_path / "evidence.bin"
+    with world.client() as client:
+        result = client.predict(records(1))
+        result.save(path)
+    (answer,) = verify_evidence(path, result.model_digest.hex())
+    assert answer.soundness_bits == result.soundness_bits
+    assert answer.request_id == result.evidence[0].request.request_id
+    with pytest.raises(ModelError, match="pinned model digest mismatch"):
+        verify_evidence(path, world.models["two outputs"].digest)
+
+
+@pytest.mark.parametrize("field", ["proof", "outputs", "bodies", "nonce"])
+def test_altered_evidence_is_refused(world: World, tmp_path, field: str):
+    from client_sdk.evidence import encode_evidence
+
+    path = tmp_path / "evidence.bin"
+    with world.client() as client:
+        result = client.predict(records(1))
+    evidence = result.evidence[0]
+    if field == "proof":
+        object.__setattr__(evidence, "proof", bytes([evidence.proof[0] ^ 1]) + evidence.proof[1:])
+    elif field == "outputs":
+        evidence.outputs.body[0, 0] ^= np.uint64(1)
+    elif field == "bodies":
+        evidence.bodies[0, 0, 0] ^= np.uint64(1)
+    else:
+        object.__setattr__(evidence.request, "nonce", bytes(32))
+    path.write_bytes(encode_evidence((evidence,)))
+    with pytest.raises(VerificationError):
+        verify_evidence(path, result.model_digest)
+
+
+@pytest.mark.asyncio
+async def test_the_asyncio_client_serves_concurrent_predictions(world: World):
+    import asyncio
+
+    rows = [records(2, seed=seed) for seed in range(3)]
+    async with AsyncClient(
+        world.address, model=world.models["private"].digest, keys=world.keys, ca=world.ca
+    ) as client:
+        results = await asyncio.gather(*(client.predict(row) for row in rows))
+    for row, result in zip(rows, results, strict=True):
+        exact = exact_values(world.models["private"], row)
+        assert np.abs(result.values - exact).max() <= result.error_bound

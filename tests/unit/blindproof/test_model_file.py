@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from blindproof.model_file import read_model_file
+from protocol.errors import ModelError
+from protocol.parameters import Mode, Packing
+
+GOOD = {
+    "name": "example",
+    "features": [{"name": "a", "low": 0, "high": 1}, {"name": "b", "low": -1, "high": 1}],
+    "weights": [[0.5, -0.25]],
+}
+
+
+def read(tmp_path, content):
+    path = tmp_path / "model.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return read_model_file(path)
+
+
+def test_the_least_a_file_needs(tmp_path):
+    file = read(tmp_path, GOOD)
+    model = file.model()
+    assert np.array_equal(model.weights, [[0.5, -0.25]])
+    assert np.array_equal(model.intercept, [0.0])
+    assert model.link == "identity"
+    assert file.mode is Mode.PRIVATE
+    assert file.packings == [Packing.BATCH, Packing.SINGLE]
+
+
+def test_one_row_may_be_written_flat(tmp_path):
+    model = read(tmp_path, {**GOOD, "weights": [0.5, -0.25], "intercept": 3}).model()
+    assert np.array_equal(model.weights, [[0.5, -0.25]])
+    assert np.array_equal(model.intercept, [3.0])
+
+
+def test_everything_can_be_said(tmp_path):
+    content = {
+        **GOOD,
+        "weights": [[1, 2], [3, 4]],
+        "intercept": [0, 1],
+        "outputs": ["u", "v"],
+        "labels": ["u", "v"],
+        "link": "argmax",
+        "mode": "public",
+        "packings": ["batch"],
+        "purpose": "p",
+        "version": "7",
+    }
+    file = read(tmp_path, content)
+    assert file.mode is Mode.PUBLIC
+    assert file.model().labels == ("u", "v")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights": [[1.0]]}, "1 rows of 2"),
+        ({"weights": [[1.0, 2.0], [3.0, 4.0]]}, "1 rows of 2"),
+        ({"weights": []}, "1 rows of 2"),
+        ({"intercept": [1.0, 2.0]}, "intercept: expected 1"),
+    ],
+)
+def test_numbers_must_fit_together(tmp_path, change, message: str):
+    with pytest.raises(ModelError, match=message):
+        read(tmp_path, {**GOOD, **change}).model()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("not json", "file: Invalid JSON"),
+        ({"name": "x"}, "features"),
+        ({**GOOD, "link": "softmax"}, "link"),
+        ({**GOOD, "surprise": 1}, "surprise"),
+        ({**GOOD, "weights": [["a", "b"]]}, "weights"),
+        (json.dumps({**GOOD, "intercept": 0}).replace(": 0}", ": NaN}"), "intercept"),
+    ],
+)
+def test_a_bad_file_is_one_clear_error(tmp_path, content, message: str):
+    with pytest.raises(ModelError, match=message) as caught:
+        read(tmp_path, content)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_reported(tmp_path):
+    with pytest.raises(ModelError, match="No such file"):
+        read_model_file(tmp_path / "nothing.json")

@@ -1,0 +1,160 @@
+"""Releasing values, and the attack it is for: the key from two raw results.
+
+The attack.  Decryption gives v with D v = real slots of (c0 + c1 s), so encoding 2 v again gives
+the integers A = p + p*, where p = c0 + c1 s and p*(X) = p(1/X).  In NTT order 1/X pairs word i with
+word N-1-i, and s is the same polynomial in two results: for each pair two linear equations
+
+    c1[i] s[i] + c1[i'] s[i'] = A[i] - c0[i] - c0[i']
+
+in the two unknowns s[i] and s[i'].
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from client_sdk.disclosure import release
+from client_sdk.encryption import CkksContext, decrypt, encrypt
+from fhe_layers import rns
+from fhe_layers.layers.linear import evaluate_batch
+from fhe_layers.moduli import modulus_chain
+from fhe_layers.seal_stream import read_plaintext, save
+from fhe_layers.seeded import expand
+from protocol.bounds import LinearBounds
+from protocol.model import Feature, ModelCard, Profile
+from protocol.parameters import CkksParameters, Mode, Packing
+from wire.inference import BatchOutputs
+
+DEGREE = 8192
+SCALE_LOG2 = 30
+WEIGHTS = np.array([[1200, -700]], dtype=np.int64)
+BIAS = np.array([55], dtype=np.int64)
+
+
+@pytest.fixture(scope="module")
+def card() -> ModelCard:
+    """A public model at the small scale where CKKS is usually run."""
+    moduli, special = modulus_chain(DEGREE, 1)
+    parameters = CkksParameters(DEGREE, moduli, special, SCALE_LOG2)
+    return ModelCard(
+        name="attack",
+        version="1",
+        purpose="",
+        mode=Mode.PUBLIC,
+        features=(Feature("a", -1, 1, 0, 1), Feature("b", -1, 1, 0, 1)),
+        outputs=("y",),
+        labels=(),
+        link="identity",
+        unit=1.0,
+        row_l1_bounds=(2048,),
+        profiles=(Profile(Packing.BATCH, parameters, None),),
+        commitment=b"",
+        public_weights=((1200, -700, 55),),
+    )
+
+
+@pytest.fixture(scope="module")
+def context(card):
+    unsecret = CkksContext(card.profiles[0].parameters)
+    secret = unsecret.generate_secret()
+    return unsecret.with_secret(secret), secret
+
+
+def answer(card: ModelCard, context, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The server's words (2, N) and what the client decrypts (N/2,)."""
+    parameters = card.profiles[0].parameters
+    values = np.random.default_rng(seed).uniform(-1, 1, (DEGREE // 2, 2))
+    seeds, bodies = encrypt(context, Packing.BATCH, values)
+    inputs = expand(seeds, bodies, parameters.moduli)
+    words = evaluate_batch(
+        inputs, WEIGHTS, BIAS, input_scale_log2=SCALE_LOG2, moduli=parameters.moduli
+    )
+    return words[0, :, 0], decrypt(context, card, BatchOutputs(words), DEGREE // 2)
+
+
+def recovered_secret(card: ModelCard, context, results) -> np.ndarray:
+    """Solve the equations above for s; int64 (N,), centred."""
+    modulus = card.profiles[0].parameters.moduli[0]
+    scale = math.ldexp(1.0, card.bounds(Packing.BATCH).output_scale_log2)
+    rows = []
+    for words, values in results:
+        plaintext = context.context.library.Plaintext()
+        context.context.encoder.encode((2 * values[:, 0]).tolist(), scale, plaintext)
+        sums = [int(word) for word in read_plaintext(save(plaintext)).words]
+        rows.append((*(list(map(int, polynomial)) for polynomial in words), sums))
+    solved = np.zeros(DEGREE, dtype=np.uint64)
+    for i in range(DEGREE // 2):
+        j = DEGREE - 1 - i
+        (a, b, e), (c, d, f) = (
+            (c1[i], c1[j], (sums[i] - c0[i] - c0[j]) % modulus) for c0, c1, sums in rows
+        )
+        inverse = pow(a * d - b * c, -1, modulus)
+        solved[i] = (e * d - b * f) * inverse % modulus
+        solved[j] = (a * f - e * c) * inverse % modulus
+    coefficients = rns.transform(modulus, DEGREE).inverse(solved).astype(np.int64)
+    return np.where(coefficients > modulus // 2, coefficients - modulus, coefficients)
+
+
+def released(card: ModelCard, values: np.ndarray, digest: bytes) -> np.ndarray:
+    return release(values, card.bounds(Packing.BATCH), bytes(32), digest)
+
+
+def test_two_raw_results_give_the_whole_key_away(card, context):
+    encryption, secret = context
+    results = [answer(card, encryption, seed) for seed in (1, 2)]
+    assert np.array_equal(recovered_secret(card, encryption, results), secret)
+
+
+def test_two_released_results_do_not(card, context):
+    encryption, secret = context
+    results = [answer(card, encryption, seed) for seed in (1, 2)]
+    blurred = [
+        (words, released(card, values, bytes([index]) * 32))
+        for index, (words, values) in enumerate(results)
+    ]
+    guess = recovered_secret(card, encryption, blurred)
+    assert (np.abs(guess) <= 1).mean() < 0.01
+    assert (guess == secret).mean() < 0.01
+
+
+def test_the_noise_is_large_beside_all_that_depends_on_the_key(card):
+    bounds = card.bounds(Packing.BATCH)
+    assert bounds.disclosure_noise >= bounds.secret_error << 32
+
+
+BOUNDS = LinearBounds(
+    output_scale_log2=100,
+    error=1 << 72,
+    secret_error=1 << 38,
+    disclosure_noise=(1 << 70) + 12345,
+    precision_bits=27.0,
+    no_wrap_bits=2.0,
+    flooding_distance_log2=-62.0,
+)
+VALUES = np.random.default_rng(4).uniform(-50, 50, (500, 2))
+
+
+def test_released_values_stay_within_the_noise_and_on_the_grid():
+    values = release(VALUES, BOUNDS, bytes(32), bytes(32))
+    largest = math.ldexp(1.5 * BOUNDS.disclosure_noise, -100)
+    assert np.abs(values - VALUES).max() <= largest
+    assert np.abs(values - VALUES).max() > largest / 2
+    grid = math.ldexp(1.0, 69 - 100)
+    assert np.array_equal(np.rint(values / grid) * grid, values)
+
+
+def test_the_noise_is_a_function_of_key_and_output():
+    again = [release(VALUES, BOUNDS, bytes(32), bytes(32)) for _ in range(2)]
+    assert np.array_equal(*again)
+    for key, digest in ((bytes([1]) * 32, bytes(32)), (bytes(32), bytes([1]) * 32)):
+        assert not np.array_equal(release(VALUES, BOUNDS, key, digest), again[0])
+
+
+def test_the_noise_is_spread_evenly():
+    flat = np.zeros((20_000, 1))
+    values = release(flat, BOUNDS, bytes(32), bytes(32)) / math.ldexp(BOUNDS.disclosure_noise, -100)
+    assert abs(values.mean()) < 0.02
+    assert abs(values.std() - 1 / math.sqrt(3)) < 0.05

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from client_sdk.result import Result, Timings, labels_and_scores
+from wire.inference import ServerTimings
+
+TIMINGS = Timings(1.0, 2.0, 3.0, 4.0, ServerTimings(1.0, 2.0, 3.0, 4.0))
+
+
+@pytest.fixture
+def result() -> Result:
+    return Result(
+        values=np.array([[0.5], [-0.5]]),
+        labels=("yes", "no"),
+        scores=np.array([0.6, 0.4]),
+        error_bound=1e-8,
+        precision_bits=26.6,
+        soundness_bits=101.0,
+        model_digest=bytes(range(32)),
+        evidence=(),
+        timings=TIMINGS,
+        sent_bytes=10,
+        received_bytes=20,
+        _raw=np.array([[0.123456789], [-0.5]]),
+    )
+
+
+def test_raw_values_need_the_words(result):
+    for answer in (False, 1, "yes", None):
+        with pytest.raises(PermissionError):
+            result.raw_values(i_understand_raw_values_can_reveal_the_key=answer)
+    raw = result.raw_values(i_understand_raw_values_can_reveal_the_key=True)
+    assert raw[0, 0] == 0.123456789
+
+
+def test_the_repr_says_what_it_is_worth_and_no_value(result):
+    text = repr(result)
+    assert "2 records" in text
+    assert "soundness_bits=101.0" in text
+    assert "0.123" not in text
+    assert "0.5" not in text
+
+
+def test_a_result_is_frozen(result):
+    with pytest.raises(AttributeError):
+        result.values = np.zeros((1, 1))
+
+
+def test_timings_add_up():
+    total = Timings.total([TIMINGS, TIMINGS])
+    assert total == Timings(2.0, 4.0, 6.0, 8.0, ServerTimings(2.0, 4.0, 6.0, 8.0))
+
+
+def test_a_logistic_link_gives_labels_and_probabilities_without_overflow(card):
+    labels, scores = labels_and_scores(card, np.array([[-1000.0], [-1.0], [0.0], [1.0], [1000.0]]))
+    assert labels == ("no", "no", "no", "yes", "yes")
+    assert scores == pytest.approx([0.0, 1 / (1 + np.e), 0.5, np.e / (1 + np.e), 1.0])
+
+
+def test_other_links(card):
+    identity = replace(card, link="identity", labels=())
+    assert labels_and_scores(identity, np.zeros((1, 1))) == (None, None)

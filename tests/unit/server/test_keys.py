@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fhe_layers.moduli import modulus_chain
+from protocol.errors import EncodingError
+from protocol.keys import EnrolledKey, KeyRequest
+from server import keys as module
+from server.keys import EnrolledKeyStore, EnrolmentSessions
+from server.refusals import Refusal
+from wire.rpc import Reason
+
+MODULI, _ = modulus_chain(4096, 1)
+REQUEST = KeyRequest("client", "server", 4096, MODULI, 1)
+
+
+def key(seed: int) -> EnrolledKey:
+    words = np.random.default_rng(seed).integers(0, MODULI[0], (1, 1, 4096)).astype(np.uint64)
+    return EnrolledKey(REQUEST, bytes(32), bytes(32), words)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def refusal(action) -> Reason:
+    with pytest.raises(Refusal) as caught:
+        action()
+    return caught.value.reason
+
+
+def test_a_session_remembers_what_was_committed_and_serves_once():
+    sessions = EnrolmentSessions(4, 60.0)
+    challenge = sessions.begin(REQUEST, b"r" * 32)
+    session = sessions.claim(challenge.session_id)
+    assert (session.request, session.root, session.nonce) == (REQUEST, b"r" * 32, challenge.nonce)
+    assert refusal(lambda: sessions.claim(challenge.session_id)) is Reason.ENROLMENT_UNKNOWN
+
+
+def test_every_session_has_its_own_nonce():
+    sessions = EnrolmentSessions(64, 60.0)
+    challenges = [sessions.begin(REQUEST, bytes(32)) for _ in range(64)]
+    assert len({challenge.nonce for challenge in challenges}) == 64
+    assert len({challenge.session_id for challenge in challenges}) == 64
+
+
+def test_a_session_expires():
+    clock = Clock()
+    sessions = EnrolmentSessions(4, 60.0, clock)
+    challenge = sessions.begin(REQUEST, bytes(32))
+    clock.now += 60.0
+    assert refusal(lambda: sessions.claim(challenge.session_id)) is Reason.ENROLMENT_UNKNOWN
+
+
+def test_sessions_are_bounded_until_some_expire():
+    clock = Clock()
+    sessions = EnrolmentSessions(2, 60.0, clock)
+    sessions.begin(REQUEST, bytes(32))
+    sessions.begin(REQUEST, bytes(32))
+    assert refusal(lambda: sessions.begin(REQUEST, bytes(32))) is Reason.ENROLMENTS_FULL
+    clock.now += 61.0
+    sessions.begin(REQUEST, bytes(32))
+
+
+def test_a_stored_key_outlives_the_process(tmp_path):
+    enrolled = key(1)
+    digest = EnrolledKeyStore(tmp_path / "keys", 10).add(enrolled)
+    assert digest == enrolled.digest
+    assert EnrolledKeyStore(tmp_path / "keys", 10).get(digest).digest == digest
+
+
+def test_unknown_digests_are_refused_whatever_their_length(tmp_path):
+    store = EnrolledKeyStore(tmp_path / "keys", 10)
+    for digest in (bytes(32), b"", b"../../etc/passwd", bytes(5000)[:200]):
+        assert refusal(lambda digest=digest: store.get(digest)) is Reason.KEY_UNKNOWN
+
+
+def test_the_store_is_bounded_but_takes_a_known_key_again(tmp_path):
+    store = EnrolledKeyStore(tmp_path / "keys", 2)
+    store.add(key(1))
+    store.add(key(2))
+    assert refusal(lambda: store.add(key(3))) is Reason.KEYS_FULL
+    store.add(key(2))
+
+
+def test_only_the_latest_keys_stay_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CACHED_KEYS", 2)
+    store = EnrolledKeyStore(tmp_path / "keys", 10)
+    digests = [store.add(key(seed)) for seed in range(4)]
+    assert list(store._cached) == digests[2:]
+    assert store.get(digests[0]).digest == digests[0]
+
+
+def test_an_altered_key_file_is_refused(tmp_path):
+    store = EnrolledKeyStore(tmp_path / "keys", 10)
+    digest = store.add(key(1))
+    path = tmp_path / "keys" / f"{digest.hex()}.key"
+    data = bytearray(path.read_bytes())
+    data[-8] ^= 1  # the least byte of a word: still canonical, another key
+    path.write_bytes(data)
+    with pytest.raises(EncodingError, match="another key"):
+        EnrolledKeyStore(tmp_path / "keys", 10).get(digest)

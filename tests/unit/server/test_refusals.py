@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from protocol.errors import (
+    EncodingError,
+    EnrolmentError,
+    ModelError,
+    ParameterError,
+    RequestError,
+    ShapeError,
+    VerificationError,
+)
+from server.refusals import Refusal, as_refusal
+from wire.rpc import Reason
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "status"),
+    [
+        (EncodingError("x"), Reason.MALFORMED, grpc.StatusCode.INVALID_ARGUMENT),
+        (RequestError("x"), Reason.REQUEST_REFUSED, grpc.StatusCode.INVALID_ARGUMENT),
+        (ParameterError("x"), Reason.REQUEST_REFUSED, grpc.StatusCode.INVALID_ARGUMENT),
+        (ModelError("x"), Reason.REQUEST_REFUSED, grpc.StatusCode.INVALID_ARGUMENT),
+        (ShapeError("x"), Reason.REQUEST_REFUSED, grpc.StatusCode.INVALID_ARGUMENT),
+        (EnrolmentError("x"), Reason.KEY_UNFIT, grpc.StatusCode.FAILED_PRECONDITION),
+        (VerificationError("c", "x"), Reason.PROOF_REFUSED, grpc.StatusCode.INVALID_ARGUMENT),
+        (TimeoutError(), Reason.TOO_SLOW, grpc.StatusCode.DEADLINE_EXCEEDED),
+        (Refusal(Reason.BUSY, "x"), Reason.BUSY, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    ],
+)
+def test_every_expected_error_has_its_status(error, reason, status):
+    refusal = as_refusal(error)
+    assert refusal.reason is reason
+    assert refusal.status is status
+
+
+@pytest.mark.parametrize("error", [RuntimeError("secret"), ValueError("secret"), OSError("secret")])
+def test_an_unexpected_error_says_nothing(error):
+    refusal = as_refusal(error)
+    assert refusal.status is grpc.StatusCode.INTERNAL
+    assert "secret" not in str(refusal)
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_has_a_status(reason: Reason):
+    assert isinstance(Refusal(reason, "").status, grpc.StatusCode)

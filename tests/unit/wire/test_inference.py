@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from protocol.errors import EncodingError
+from protocol.parameters import Packing
+from protocol.request import Request
+from wire.inference import (
+    MAX_PROOF_BYTES,
+    BatchOutputs,
+    RequestAssembler,
+    Response,
+    ResponseAssembler,
+    ServerTimings,
+    SingleOutputs,
+    decode_header,
+    encode_request,
+    encode_response,
+    output_chunks,
+)
+from wire.v1 import inference_pb2 as pb
+
+IDENTITY = bytes(range(16))
+
+
+def words(rng: np.random.Generator, *shape: int, modulus: int) -> np.ndarray:
+    return rng.integers(0, modulus, shape).astype(np.uint64)
+
+
+@pytest.fixture(params=list(Packing), ids=str)
+def packing(request) -> Packing:
+    return request.param
+
+
+@pytest.fixture
+def request_parts(bundle, packing, rng):
+    parameters = bundle.card.profile(packing).parameters
+    count = 3 if packing is Packing.BATCH else 1
+    bodies = words(
+        rng, count, len(parameters.moduli), parameters.ring_degree, modulus=min(parameters.moduli)
+    )
+    seeds = tuple(bytes([index]) * 64 for index in range(count))
+    request = Request(
+        request_id=IDENTITY,
+        nonce=bytes(32),
+        client_id="client",
+        server_id="server",
+        card=bundle.card,
+        packing=packing,
+        records=1,
+        key_digest=bytes([1]) * 32,
+        registration_digest=bytes([2]) * 32,
+        input_digest=bytes(32),
+    )
+    return request, seeds, bodies
+
+
+@pytest.fixture
+def response(bundle, packing, rng) -> Response:
+    parameters = bundle.card.profile(packing).parameters
+    limbs, degree, modulus = (
+        len(parameters.moduli),
+        parameters.ring_degree,
+        min(parameters.moduli),
+    )
+    if packing is Packing.BATCH:
+        outputs = BatchOutputs(words(rng, 2, 2, limbs, degree, modulus=modulus))
+    else:
+        outputs = SingleOutputs(
+            words(rng, limbs, degree, modulus=modulus), words(rng, 2, limbs, modulus=modulus)
+        )
+    return Response(outputs, b"proof" * 80_000, ServerTimings(0.1, 0.2, 0.3, 0.4))
+
+
+def test_a_request_comes_back(bundle, packing, request_parts):
+    request, seeds, bodies = request_parts
+    header, *rest = encode_request(request, seeds, bodies)
+    decoded = decode_header(header)
+    assert decoded.packing is packing
+    assert decoded.model_digest == bundle.card.digest
+    assert decoded.key_digest == request.key_digest
+    assert decoded.registration_digest == request.registration_digest
+    assert decoded.ciphertexts == len(seeds)
+    assembler = RequestAssembler(bundle.card, packing)
+    for message in rest:
+        assembler.add(message)
+    received_seeds, received = assembler.finish()
+    assert received_seeds == seeds
+    assert np.array_equal(received, bodies)
+
+
+def test_a_request_with_a_ciphertext_missing_or_too_many_is_refused(bundle, packing, request_parts):
+    _, *rest = encode_request(*request_parts)
+    assembler = RequestAssembler(bundle.card, packing)
+    for message in rest[:-1]:
+        assembler.add(message)
+    with pytest.raises(EncodingError, match="ciphertexts of"):
+        assembler.finish()
+    assembler.add(rest[-1])
+    with pytest.raises(EncodingError):
+        assembler.add(rest[-1])
+
+
+def test_the_first_message_is_the_header(request_parts):
+    _, chunk, *_ = encode_request(*request_parts)
+    with pytest.raises(EncodingError, match="header"):
+        decode_header(chunk)
+    with pytest.raises(EncodingError, match="header"):
+        decode_header(b"")
+
+
+def test_a_response_comes_back(bundle, packing, response):
+    assembler = ResponseAssembler(bundle.card, packing, IDENTITY)
+    for message in encode_response(IDENTITY, response):
+        assembler.add(message)
+    received = assembler.finish()
+    assert received.proof == response.proof
+    assert received.timings == response.timings
+    for found, sent in zip(
+        output_chunks(received.outputs), output_chunks(response.outputs), strict=True
+    ):
+        assert np.array_equal(found, sent)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: [],
+        lambda m: m[1:],
+        lambda m: m[:-1],
+        lambda m: [*m, m[-1]],
+        lambda m: [m[0], *m],
+        lambda m: [m[0], m[2], m[1], *m[3:]],
+        lambda m: [m[0], m[1], m[1], *m[3:]],
+        lambda m: [m[0], m[-1], *m[1:-1]],
+        lambda m: [m[0], b"", *m[1:]],
+        lambda m: [m[0], m[1][:-1], *m[2:]],
+        lambda m: [m[0], m[1] + b"\x00", *m[2:]],
+    ],
+)
+def test_a_response_out_of_order_is_refused(bundle, packing, response, change):
+    assembler = ResponseAssembler(bundle.card, packing, IDENTITY)
+
+    def receive() -> None:
+        for message in change(list(encode_response(IDENTITY, response))):
+            assembler.add(message)
+        assembler.finish()
+
+    with pytest.raises(EncodingError):
+        receive()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"request_id": bytes(16)},
+        {"output_chunks": 0},
+        {"output_chunks": 2**32 - 1},
+        {"proof_bytes": MAX_PROOF_BYTES + 1},
+        {"timings": pb.ServerTimings(prove_seconds=math.nan)},
+        {"timings": pb.ServerTimings(expand_seconds=-1.0)},
+    ],
+)
+def test_a_result_header_is_checked_before_anything_is_kept(bundle, packing, response, changes):
+    message = pb.InferResponse.FromString(next(iter(encode_response(IDENTITY, response))))
+    for name, value in changes.items():
+        if name == "timings":
+            message.header.timings.CopyFrom(value)
+        else:
+            setattr(message.header, name, value)
+    assembler = ResponseAssembler(bundle.card, packing, IDENTITY)
+    with pytest.raises(EncodingError):
+        assembler.add(message.SerializeToString())
+
+
+def test_output_words_are_checked_limb_by_limb(bundle, packing, response):
+    moduli = bundle.card.profile(packing).parameters.moduli
+    target = output_chunks(response.outputs)[-1]
+    target[-1, -1] = moduli[-1]  # the last limb of either layout, just not below its modulus
+    assembler = ResponseAssembler(bundle.card, packing, IDENTITY)
+
+    def receive() -> None:
+        for message in encode_response(IDENTITY, response):
+            assembler.add(message)
+
+    with pytest.raises(EncodingError, match=f"limb {len(moduli) - 1}"):
+        receive()

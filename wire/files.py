@@ -1,0 +1,77 @@
+"""Bytes at rest: private files, written whole or not at all, read within a bound."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from protocol.errors import EncodingError
+
+_PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
+
+
+def make_private_directory(path: Path) -> Path:
+    """Create a directory only its owner can enter; an existing one is left as it is."""
+    path.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    return path
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file of mode 0600 so that a reader sees the old bytes or the new ones."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames inside a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Read a file of at most `limit` bytes.
+
+    Raises:
+        EncodingError: a longer file.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise EncodingError(f"{path.name} has more than {limit} bytes")
+    return data
+
+
+def read_or_create_secret(path: Path, size: int) -> bytes:
+    """The secret kept in a file, drawn from the operating system the first time.
+
+    Raises:
+        EncodingError: the file has another size.
+    """
+    if not path.exists():
+        # Linked into place, not renamed: of two processes that start together one draws the secret
+        # and both read it.
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        write_private(draft, secrets.token_bytes(size))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+    data = read_bounded(path, size)
+    if len(data) != size:
+        raise EncodingError(f"{path.name} has {len(data)} bytes, expected {size}")
+    return data

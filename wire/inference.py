@@ -1,0 +1,315 @@
+"""Codec of the inference service.
+
+Symbols: K input ciphertexts, J outputs, L limbs, N ring degree.  Words `(unit, poly, limb, n)` in
+the NTT domain; c_0 of the inputs as `(K, L, N)`, their c_1 as seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from protocol.digests import DIGEST_BYTES, Words
+from protocol.errors import EncodingError
+from protocol.model import ModelCard
+from protocol.parameters import MAX_IDENTITY, Packing
+from protocol.request import NONCE_BYTES, REQUEST_ID_BYTES, SEED_BYTES, Request
+from wire.framing import (
+    ProofBuffer,
+    expect_size,
+    parse,
+    proof_pieces,
+    words_from_bytes,
+    words_to_bytes,
+)
+from wire.v1 import inference_pb2 as pb
+
+MAX_PROOF_BYTES = 16 << 20
+
+_PACKINGS = {
+    pb.PACKING_BATCH: Packing.BATCH,
+    pb.PACKING_SINGLE: Packing.SINGLE,
+}
+_PACKING_CODES = {packing: code for code, packing in _PACKINGS.items()}
+
+
+@dataclass(frozen=True)
+class InferenceHeader:
+    """Who asks what, and how many ciphertexts follow.  Well-formed, not yet judged."""
+
+    request_id: bytes
+    nonce: bytes
+    client_id: str
+    server_id: str
+    model_digest: bytes
+    registration_digest: bytes
+    key_digest: bytes
+    packing: Packing
+    records: int
+    ciphertexts: int
+
+
+@dataclass(frozen=True)
+class ServerTimings:
+    """The server's own account of its work, in seconds.  Information, not proved."""
+
+    expand: float = 0.0
+    evaluate: float = 0.0
+    sanitise: float = 0.0
+    prove: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class BatchOutputs:
+    """One ciphertext per output: words (J, 2, L, N)."""
+
+    words: Words
+
+
+@dataclass(frozen=True, eq=False)
+class SingleOutputs:
+    """A single record's read-out: the mask polynomial (L, N) and the owed coefficients (J, L)."""
+
+    mask: Words
+    body: Words
+
+
+Outputs: TypeAlias = BatchOutputs | SingleOutputs
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """A complete response: canonical words of the right shapes, and a proof nobody checked yet."""
+
+    outputs: Outputs
+    proof: bytes
+    timings: ServerTimings
+
+
+def input_ciphertexts(card: ModelCard, packing: Packing) -> int:
+    """Number of ciphertexts a request has: one per feature, or one for a single record."""
+    return len(card.features) if packing is Packing.BATCH else 1
+
+
+def encode_request(request: Request, seeds: tuple[bytes, ...], bodies: Words) -> Iterator[bytes]:
+    """The messages of one request: header, then seed and c_0 words (K, L, N) of each ciphertext."""
+    yield pb.InferRequest(
+        header=pb.InferHeader(
+            request_id=request.request_id,
+            nonce=request.nonce,
+            client_id=request.client_id,
+            server_id=request.server_id,
+            model_digest=request.card.digest,
+            registration_digest=request.registration_digest,
+            key_digest=request.key_digest,
+            packing=_PACKING_CODES[request.packing],
+            records=request.records,
+            ciphertexts=len(seeds),
+        )
+    ).SerializeToString()
+    for index, (seed, body) in enumerate(zip(seeds, bodies, strict=True)):
+        chunk = pb.CiphertextChunk(index=index, seed=seed, words=words_to_bytes(body))
+        yield pb.InferRequest(ciphertext=chunk).SerializeToString()
+
+
+def decode_header(data: bytes) -> InferenceHeader:
+    """Parse the message that must come first.  Raises EncodingError."""
+    message = parse(pb.InferRequest, data)
+    if message.WhichOneof("part") != "header":
+        raise EncodingError("the first message of a request must be its header")
+    header = message.header
+    if header.packing not in _PACKINGS:
+        raise EncodingError(f"unknown packing {header.packing}")
+    for text in (header.client_id, header.server_id):
+        if not 0 < len(text) <= MAX_IDENTITY:
+            raise EncodingError(f"identities must have 1 to {MAX_IDENTITY} characters")
+    return InferenceHeader(
+        request_id=expect_size(header.request_id, REQUEST_ID_BYTES, "request id"),
+        nonce=expect_size(header.nonce, NONCE_BYTES, "nonce"),
+        client_id=header.client_id,
+        server_id=header.server_id,
+        model_digest=expect_size(header.model_digest, DIGEST_BYTES, "model digest"),
+        registration_digest=expect_size(
+            header.registration_digest, DIGEST_BYTES, "registration digest"
+        ),
+        key_digest=expect_size(header.key_digest, DIGEST_BYTES, "key digest"),
+        packing=_PACKINGS[header.packing],
+        records=header.records,
+        ciphertexts=header.ciphertexts,
+    )
+
+
+class RequestAssembler:
+    """Collects the ciphertexts of one request, in order; the model decides their sizes."""
+
+    def __init__(self, card: ModelCard, packing: Packing) -> None:
+        parameters = card.profile(packing).parameters
+        self._moduli = parameters.moduli
+        shape = (input_ciphertexts(card, packing), len(self._moduli), parameters.ring_degree)
+        self._bodies = np.empty(shape, dtype=np.uint64)
+        self._seeds: list[bytes] = []
+
+    def add(self, data: bytes) -> None:
+        """Take the next ciphertext.
+
+        Raises:
+            EncodingError: out of order, of the wrong size, or with words that are not canonical.
+        """
+        message = parse(pb.InferRequest, data)
+        if message.WhichOneof("part") != "ciphertext":
+            raise EncodingError("after the header only ciphertexts are expected")
+        chunk, due = message.ciphertext, len(self._seeds)
+        if chunk.index != due or due == len(self._bodies):
+            raise EncodingError(
+                f"ciphertext {chunk.index} where {due} of {len(self._bodies)} was due"
+            )
+        self._bodies[due] = words_from_bytes(
+            chunk.words, self._bodies.shape[1:], self._moduli, f"ciphertext {due}"
+        )
+        self._seeds.append(expect_size(chunk.seed, SEED_BYTES, "ciphertext seed"))
+
+    def finish(self) -> tuple[tuple[bytes, ...], Words]:
+        """Seeds and c_0 words (K, L, N).
+
+        Raises:
+            EncodingError: ciphertexts are missing.
+        """
+        if len(self._seeds) != len(self._bodies):
+            raise EncodingError(f"{len(self._seeds)} ciphertexts of {len(self._bodies)}")
+        return tuple(self._seeds), self._bodies
+
+
+def output_chunks(outputs: Outputs) -> list[Words]:
+    """The arrays a response is sent as, one a message."""
+    if isinstance(outputs, SingleOutputs):
+        return [outputs.mask, outputs.body]
+    return [polynomial for output in outputs.words for polynomial in output]
+
+
+def output_shapes(card: ModelCard, packing: Packing) -> list[tuple[int, int]]:
+    """The shapes of those arrays for a model."""
+    parameters = card.profile(packing).parameters
+    limbs, outputs = len(parameters.moduli), len(card.outputs)
+    polynomial = (limbs, parameters.ring_degree)
+    if packing is Packing.SINGLE:
+        return [polynomial, (outputs, limbs)]
+    return [polynomial] * (2 * outputs)
+
+
+def output_chunk_from_bytes(card: ModelCard, packing: Packing, index: int, data: bytes) -> Words:
+    """One of those arrays, checked.  Raises EncodingError."""
+    return words_from_bytes(
+        data,
+        output_shapes(card, packing)[index],
+        card.profile(packing).parameters.moduli,
+        f"output chunk {index}",
+        limb_axis=-1 if packing is Packing.SINGLE and index == 1 else -2,
+    )
+
+
+def join_outputs(packing: Packing, chunks: list[Words]) -> Outputs:
+    """The outputs from all of those arrays."""
+    if packing is Packing.SINGLE:
+        mask, body = chunks
+        return SingleOutputs(mask, body)
+    words = np.stack(chunks)
+    return BatchOutputs(words.reshape(-1, 2, *words.shape[1:]))
+
+
+def encode_response(request_id: bytes, response: Response) -> Iterator[bytes]:
+    """The messages of one response: header, output chunks, proof."""
+    chunks = output_chunks(response.outputs)
+    timings = response.timings
+    yield pb.InferResponse(
+        header=pb.InferResultHeader(
+            request_id=request_id,
+            output_chunks=len(chunks),
+            proof_bytes=len(response.proof),
+            timings=pb.ServerTimings(
+                expand_seconds=timings.expand,
+                evaluate_seconds=timings.evaluate,
+                sanitise_seconds=timings.sanitise,
+                prove_seconds=timings.prove,
+            ),
+        )
+    ).SerializeToString()
+    for index, chunk in enumerate(chunks):
+        output = pb.OutputChunk(index=index, words=words_to_bytes(chunk))
+        yield pb.InferResponse(output=output).SerializeToString()
+    for piece in proof_pieces(response.proof):
+        yield pb.InferResponse(proof=pb.InferenceProofChunk(data=piece)).SerializeToString()
+
+
+class ResponseAssembler:
+    """Collects one response, in order; the pinned card decides its sizes."""
+
+    def __init__(self, card: ModelCard, packing: Packing, request_id: bytes) -> None:
+        self._card, self._packing = card, packing
+        self._request_id = request_id
+        self._expected = len(output_shapes(card, packing))
+        self._chunks: list[Words] = []
+        self._proof: ProofBuffer | None = None
+        self._timings = ServerTimings()
+
+    def add(self, data: bytes) -> None:
+        """Take the next message.
+
+        Raises:
+            EncodingError: out of order, of the wrong size, or with words that are not canonical.
+        """
+        message = parse(pb.InferResponse, data)
+        part = message.WhichOneof("part")
+        if part == "header" and self._proof is None:
+            self._open(message.header)
+        elif part == "output" and self._proof is not None:
+            self._add_output(message.output)
+        elif part == "proof" and self._proof is not None and self._outputs_complete:
+            self._proof.add(message.proof.data)
+        else:
+            raise EncodingError(f"response message '{part}' out of order")
+
+    @property
+    def _outputs_complete(self) -> bool:
+        return len(self._chunks) == self._expected
+
+    def _open(self, header: pb.InferResultHeader) -> None:
+        if header.request_id != self._request_id:
+            raise EncodingError("the response answers another request")
+        if header.output_chunks != self._expected:
+            raise EncodingError(
+                f"{header.output_chunks} output chunks announced, expected {self._expected}"
+            )
+        self._proof = ProofBuffer(header.proof_bytes, MAX_PROOF_BYTES)
+        told = header.timings
+        seconds = (
+            told.expand_seconds,
+            told.evaluate_seconds,
+            told.sanitise_seconds,
+            told.prove_seconds,
+        )
+        if not all(math.isfinite(value) and value >= 0 for value in seconds):
+            raise EncodingError("server timings must be finite and not negative")
+        self._timings = ServerTimings(*seconds)
+
+    def _add_output(self, chunk: pb.OutputChunk) -> None:
+        due = len(self._chunks)
+        if self._outputs_complete or chunk.index != due:
+            raise EncodingError(f"output chunk {chunk.index} where {due} was due")
+        self._chunks.append(output_chunk_from_bytes(self._card, self._packing, due, chunk.words))
+
+    def finish(self) -> Response:
+        """The whole response.
+
+        Raises:
+            EncodingError: something is missing.
+        """
+        if self._proof is None or not self._outputs_complete:
+            raise EncodingError(
+                f"response ended after {len(self._chunks)} output chunks of {self._expected}"
+            )
+        outputs = join_outputs(self._packing, self._chunks)
+        return Response(outputs, self._proof.finish(), self._timings)

@@ -1,0 +1,62 @@
+"""The remote procedures by name, and the stable reasons for their failures.
+
+Requests and responses cross gRPC as plain bytes and are parsed by the codecs, so that malformed
+bytes are this project's typed failure rather than an exception inside gRPC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+REASON_METADATA = "blindproof-reason"
+"""Trailing metadata key that carries a `Reason`."""
+
+ADMITTED_METADATA = "blindproof-admitted"
+"""Initial metadata key, sent as soon as a streamed call's header was accepted.  Clients wait for it
+before they send what is large."""
+
+MAX_MESSAGE_BYTES = 4 << 20
+"""Largest message either side accepts: a ciphertext's L * N words fit for every supported ring."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One remote procedure."""
+
+    service: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """The path gRPC routes by."""
+        return f"/{self.service}/{self.name}"
+
+
+MODEL_SERVICE = "blindproof.v1.ModelService"
+KEY_SERVICE = "blindproof.v1.KeyService"
+INFERENCE_SERVICE = "blindproof.v1.InferenceService"
+
+LIST_MODELS = Method(MODEL_SERVICE, "ListModels")
+GET_MODEL = Method(MODEL_SERVICE, "GetModel")
+BEGIN_ENROLMENT = Method(KEY_SERVICE, "BeginEnrolment")
+COMPLETE_ENROLMENT = Method(KEY_SERVICE, "CompleteEnrolment")
+INFER = Method(INFERENCE_SERVICE, "Infer")
+
+
+class Reason(StrEnum):
+    """Why a call failed: stable, for programs.  Details beside it are for people."""
+
+    MALFORMED = "malformed"
+    REQUEST_REFUSED = "request-refused"
+    IDENTITY_REFUSED = "identity-refused"
+    MODEL_UNKNOWN = "model-unknown"
+    KEY_UNKNOWN = "key-unknown"
+    KEY_UNFIT = "key-unfit"
+    ENROLMENT_UNKNOWN = "enrolment-unknown"
+    PROOF_REFUSED = "proof-refused"
+    ENROLMENTS_FULL = "enrolments-full"
+    KEYS_FULL = "keys-full"
+    BUSY = "busy"
+    TOO_SLOW = "too-slow"
+    INTERNAL = "internal"

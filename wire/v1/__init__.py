@@ -1,0 +1,1 @@
+"""Generated from proto/blindproof/v1 by `make proto`."""

@@ -1,0 +1,106 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Packing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PACKING_UNSPECIFIED: _ClassVar[Packing]
+    PACKING_BATCH: _ClassVar[Packing]
+    PACKING_SINGLE: _ClassVar[Packing]
+PACKING_UNSPECIFIED: Packing
+PACKING_BATCH: Packing
+PACKING_SINGLE: Packing
+
+class InferRequest(_message.Message):
+    __slots__ = ("header", "ciphertext")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    CIPHERTEXT_FIELD_NUMBER: _ClassVar[int]
+    header: InferHeader
+    ciphertext: CiphertextChunk
+    def __init__(self, header: _Optional[_Union[InferHeader, _Mapping]] = ..., ciphertext: _Optional[_Union[CiphertextChunk, _Mapping]] = ...) -> None: ...
+
+class InferHeader(_message.Message):
+    __slots__ = ("request_id", "nonce", "client_id", "server_id", "model_digest", "registration_digest", "key_digest", "packing", "records", "ciphertexts")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    SERVER_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    REGISTRATION_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    KEY_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PACKING_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    CIPHERTEXTS_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    nonce: bytes
+    client_id: str
+    server_id: str
+    model_digest: bytes
+    registration_digest: bytes
+    key_digest: bytes
+    packing: Packing
+    records: int
+    ciphertexts: int
+    def __init__(self, request_id: _Optional[bytes] = ..., nonce: _Optional[bytes] = ..., client_id: _Optional[str] = ..., server_id: _Optional[str] = ..., model_digest: _Optional[bytes] = ..., registration_digest: _Optional[bytes] = ..., key_digest: _Optional[bytes] = ..., packing: _Optional[_Union[Packing, str]] = ..., records: _Optional[int] = ..., ciphertexts: _Optional[int] = ...) -> None: ...
+
+class CiphertextChunk(_message.Message):
+    __slots__ = ("index", "seed", "words")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    seed: bytes
+    words: bytes
+    def __init__(self, index: _Optional[int] = ..., seed: _Optional[bytes] = ..., words: _Optional[bytes] = ...) -> None: ...
+
+class InferResponse(_message.Message):
+    __slots__ = ("header", "output", "proof")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    header: InferResultHeader
+    output: OutputChunk
+    proof: InferenceProofChunk
+    def __init__(self, header: _Optional[_Union[InferResultHeader, _Mapping]] = ..., output: _Optional[_Union[OutputChunk, _Mapping]] = ..., proof: _Optional[_Union[InferenceProofChunk, _Mapping]] = ...) -> None: ...
+
+class InferResultHeader(_message.Message):
+    __slots__ = ("request_id", "output_chunks", "proof_bytes", "timings")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    PROOF_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    output_chunks: int
+    proof_bytes: int
+    timings: ServerTimings
+    def __init__(self, request_id: _Optional[bytes] = ..., output_chunks: _Optional[int] = ..., proof_bytes: _Optional[int] = ..., timings: _Optional[_Union[ServerTimings, _Mapping]] = ...) -> None: ...
+
+class ServerTimings(_message.Message):
+    __slots__ = ("expand_seconds", "evaluate_seconds", "sanitise_seconds", "prove_seconds")
+    EXPAND_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    EVALUATE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SANITISE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PROVE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    expand_seconds: float
+    evaluate_seconds: float
+    sanitise_seconds: float
+    prove_seconds: float
+    def __init__(self, expand_seconds: _Optional[float] = ..., evaluate_seconds: _Optional[float] = ..., sanitise_seconds: _Optional[float] = ..., prove_seconds: _Optional[float] = ...) -> None: ...
+
+class OutputChunk(_message.Message):
+    __slots__ = ("index", "words")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    words: bytes
+    def __init__(self, index: _Optional[int] = ..., words: _Optional[bytes] = ...) -> None: ...
+
+class InferenceProofChunk(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
