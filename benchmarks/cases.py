@@ -32,8 +32,8 @@ from protocol.keys import ENROLMENT_NONCE_BYTES, KeyRequest
 from protocol.model import ModelCard
 from protocol.parameters import Mode, Packing
 from server.settings import ServerSettings
-from zk_layers.enrolment import EnrolmentProver, verify_enrolment
-from zk_layers.registration import prove_registration, verify_registration
+from zk_layers.prove import EnrolmentProver, prove_registration
+from zk_layers.verify import verify_enrolment, verify_registration
 
 Figures = dict[str, float]
 PRECISION_BITS = {Packing.BATCH: 24.0, Packing.SINGLE: 30.0}

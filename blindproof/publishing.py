@@ -23,7 +23,7 @@ from protocol.parameters import Mode, Packing
 from server.registry import ModelBundle, ModelRegistry
 from wire.files import make_private_directory, read_or_create_secret
 from zk_layers.commitment import commit_model, sample_opening
-from zk_layers.registration import prove_registration
+from zk_layers.prove import prove_registration
 
 Floats = npt.NDArray[np.float64]
 

@@ -29,18 +29,17 @@ from client_sdk.records import Records, normalise
 from client_sdk.result import Result, Timings, labels_and_scores
 from client_sdk.transport import TlsFiles, Transport
 from client_sdk.verification import accept_model, outputs_digest, parse_digest, verify_answer
-from fhe_layers.seeded import expand
-from protocol.digests import Words
+from protocol.ciphertexts import SeededCiphertexts
 from protocol.errors import (
     EncodingError,
     ModelError,
     RequestError,
     VerificationError,
 )
-from protocol.keys import EnrolledKey, KeyRequest
+from protocol.keys import KeyRequest
 from protocol.model import ModelCard
 from protocol.parameters import CkksParameters, Mode, Packing
-from protocol.request import NONCE_BYTES, REQUEST_ID_BYTES, Request, input_digest
+from protocol.request import NONCE_BYTES, REQUEST_ID_BYTES, Request
 from wire import rpc
 from wire.inference import Response, ResponseAssembler, encode_request
 from wire.models import (
@@ -50,6 +49,7 @@ from wire.models import (
     encode_list_request,
     encode_model_request,
 )
+from wire.stored_key import Enrolment
 from zk_layers.checks import Check
 
 Floats = npt.NDArray[np.float64]
@@ -193,7 +193,7 @@ class AsyncClient:
         if served.card.mode is Mode.PUBLIC:
             raise ModelError("a public model needs no enrolled keys")
         async with self._enrolling:
-            return (await self._enrol(served)).digest
+            return (await self._enrol(served)).key.digest
 
     async def predict(self, records: Records, packing: str = "auto") -> Result:
         """Encrypt records, have them evaluated, verify the proof, decrypt, release.
@@ -247,17 +247,22 @@ class AsyncClient:
 
     async def _answer(self, served: ServedCard, packing: Packing, values: Floats) -> _Answer:
         card = served.card
-        if self._keys.disclosed + len(values) * len(card.outputs) > DISCLOSURE_LIMIT:
+        disclosing = len(values) * len(card.outputs)
+        if disclosing > DISCLOSURE_LIMIT:
+            raise RequestError(
+                f"{disclosing} values in one request, a key may release {DISCLOSURE_LIMIT}: "
+                "send fewer records at a time"
+            )
+        if self._keys.disclosed + disclosing > DISCLOSURE_LIMIT:
             self._keys.rotate()
         parameters = card.profile(packing).parameters
-        moduli = parameters.moduli
         context = await asyncio.to_thread(self._context, parameters)
-        key = await self._key(served) if card.mode is Mode.PRIVATE else None
+        enrolment = await self._enrolment(served) if card.mode is Mode.PRIVATE else None
 
         self._observe(Phase.ENCRYPT)
         clock = [time.perf_counter()]
-        seeds, bodies = await asyncio.to_thread(encrypt, context, packing, values)
-        registration, key_digest = request_digests(card, served.registration_proof, key)
+        ciphertexts = await asyncio.to_thread(encrypt, context, packing, values)
+        registration, key_digest = request_digests(card, served.registration_proof, enrolment)
         request = Request(
             request_id=secrets.token_bytes(REQUEST_ID_BYTES),
             nonce=secrets.token_bytes(NONCE_BYTES),
@@ -268,30 +273,29 @@ class AsyncClient:
             records=len(values),
             key_digest=key_digest,
             registration_digest=registration,
-            input_digest=await asyncio.to_thread(input_digest, seeds, bodies),
+            input_digest=ciphertexts.digest,
         )
         clock.append(time.perf_counter())
 
         self._observe(Phase.EXCHANGE)
         # The verifier needs the expanded ciphertexts: made while the server works.
-        expanding = asyncio.create_task(asyncio.to_thread(expand, seeds, bodies, moduli))
+        expanding = asyncio.create_task(asyncio.to_thread(lambda: ciphertexts.words))
         try:
-            response = await self._exchange(request, seeds, bodies)
+            response = await self._exchange(request, ciphertexts)
         finally:
-            inputs = await expanding
+            await expanding
         clock.append(time.perf_counter())
 
         self._observe(Phase.VERIFY)
         evidence = Evidence(
             request,
             served.registration_proof,
-            key,
-            seeds,
-            bodies,
+            enrolment,
+            ciphertexts,
             response.outputs,
             response.proof,
         )
-        report = await asyncio.to_thread(verify_answer, evidence, inputs)
+        report = await asyncio.to_thread(verify_answer, evidence)
         clock.append(time.perf_counter())
 
         # From here on, and nowhere before, the secret key meets what the server sent.
@@ -308,12 +312,10 @@ class AsyncClient:
         timings = Timings(encrypting, exchanging, verifying, decrypting, response.timings)
         return _Answer(evidence, raw, released, report.bits, timings)
 
-    async def _exchange(
-        self, request: Request, seeds: tuple[bytes, ...], bodies: Words
-    ) -> Response:
+    async def _exchange(self, request: Request, ciphertexts: SeededCiphertexts) -> Response:
         """Send, and receive within the bounds the card sets."""
         assembler = ResponseAssembler(request.card, request.packing, request.request_id)
-        messages = self._transport.exchange(rpc.INFER, encode_request(request, seeds, bodies))
+        messages = self._transport.exchange(rpc.INFER, encode_request(request, ciphertexts))
         try:
             async for message in messages:
                 assembler.add(message)
@@ -323,29 +325,29 @@ class AsyncClient:
         finally:
             await messages.aclose()
 
-    async def _key(self, served: ServedCard) -> EnrolledKey:
+    async def _enrolment(self, served: ServedCard) -> Enrolment:
         """An enrolled key that fits, enrolled now if there is none."""
         card = served.card
         async with self._enrolling:
-            key = self._keys.enrolled_key(
+            enrolment = self._keys.enrolled_key(
                 self._client_id,
                 served.server_id,
                 card.ring_degree,
                 card.key_moduli,
                 card.keys_needed,
             )
-            return key or await self._enrol(served)
+            return enrolment or await self._enrol(served)
 
-    async def _enrol(self, served: ServedCard) -> EnrolledKey:
+    async def _enrol(self, served: ServedCard) -> Enrolment:
         card = served.card
         self._observe(Phase.ENROL)
         request = KeyRequest(
             self._client_id, served.server_id, card.ring_degree, card.key_moduli, card.keys_needed
         )
         secret = await asyncio.to_thread(self._secret, card.profiles[0].parameters)
-        key = await enrol(self._transport, request, secret)
-        await asyncio.to_thread(self._keys.add_enrolled_key, key)
-        return key
+        enrolment = await enrol(self._transport, request, secret)
+        await asyncio.to_thread(self._keys.add_enrolled_key, enrolment)
+        return enrolment
 
     def _secret(self, parameters: CkksParameters) -> npt.NDArray[np.int8]:
         return self._keys.secret(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from fhe_layers import rns
 from fhe_layers.ckks import CkksContext, CkksSecretContext
+from protocol.ciphertexts import SeededCiphertexts
 from protocol.digests import Words
 from protocol.model import ModelCard
 from protocol.packing import answer_positions
@@ -24,17 +25,16 @@ Floats = npt.NDArray[np.float64]
 __all__ = ["CkksContext", "CkksSecretContext", "decrypt", "encrypt"]
 
 
-def encrypt(
-    context: CkksSecretContext, packing: Packing, values: Floats
-) -> tuple[tuple[bytes, ...], Words]:
-    """Encrypt normalised records (records, K): seeds, and c_0 words (K, L, N) or (1, L, N)."""
+def encrypt(context: CkksSecretContext, packing: Packing, values: Floats) -> SeededCiphertexts:
+    """Encrypt normalised records (records, K): K ciphertexts, or one."""
+    moduli = context.parameters.moduli
     if packing is Packing.BATCH:
         seeds, bodies = context.encrypt_slots(np.ascontiguousarray(values.T))
-        return tuple(seeds), bodies
+        return SeededCiphertexts(tuple(seeds), bodies, moduli)
     scale = context.parameters.input_scale_log2
     exact = [round(math.ldexp(value, scale)) for value in values[0].tolist()]
     seed, body = context.encrypt_coefficients(exact)
-    return (seed,), body[None]
+    return SeededCiphertexts((seed,), body[None], moduli)
 
 
 def decrypt(context: CkksSecretContext, card: ModelCard, outputs: Outputs, records: int) -> Floats:

@@ -9,17 +9,18 @@ import numpy.typing as npt
 
 from client_sdk.transport import Transport
 from protocol.errors import EnrolmentError
-from protocol.keys import EnrolledKey, KeyRequest
+from protocol.keys import KeyRequest
 from wire import rpc
 from wire.enrolment import decode_challenge, decode_completed, encode_begin, encode_completion
-from zk_layers.enrolment import EnrolmentProver, EnrolmentRestart
+from wire.stored_key import Enrolment
+from zk_layers.prove import EnrolmentProver, EnrolmentRestart
 
 ATTEMPTS = 5
 
 
 async def enrol(
     transport: Transport, request: KeyRequest, secret: npt.NDArray[np.int8]
-) -> EnrolledKey:
+) -> Enrolment:
     """Enrol public keys of a ternary secret (N,).
 
     A proof attempt that has to be given up leaves nothing behind but an unused session.
@@ -41,5 +42,5 @@ async def enrol(
         )
         if decode_completed(completed) != key.digest:
             raise EnrolmentError("the server enrolled another key than the one sent")
-        return key
+        return Enrolment(key, proof)
     raise EnrolmentError(f"no enrolment in {ATTEMPTS} attempts")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from protocol.digests import DIGEST_BYTES, Words
+from protocol.ciphertexts import SeededCiphertexts
+from protocol.digests import DIGEST_BYTES
 from protocol.encoding import (
     Value,
     decode,
@@ -20,10 +21,9 @@ from protocol.encoding import (
     expect_tuple,
 )
 from protocol.errors import EncodingError
-from protocol.keys import EnrolledKey
 from protocol.model import ModelCard
 from protocol.parameters import Mode, Packing
-from protocol.request import NONCE_BYTES, REQUEST_ID_BYTES, SEED_BYTES, Request, input_digest
+from protocol.request import NONCE_BYTES, REQUEST_ID_BYTES, SEED_BYTES, Request
 from wire.framing import WORD_BYTES, words_from_bytes, words_to_bytes
 from wire.inference import (
     Outputs,
@@ -33,7 +33,7 @@ from wire.inference import (
     output_chunks,
     output_shapes,
 )
-from wire.stored_key import key_from_value, key_value
+from wire.stored_key import Enrolment, enrolment_from_value, enrolment_value
 from zk_layers.registration import registration_digest
 
 FORMAT = "blindproof evidence 1"
@@ -47,30 +47,29 @@ class Evidence:
     Attributes:
         request: who asked what of which model.
         registration_proof: the model's, empty if it is public.
-        key: the enrolled key, None if the model is public.
-        seeds, bodies: the ciphertexts sent, c_0 as words (K or 1, L, N).
+        enrolment: the enrolled key and its proof, None if the model is public.
+        ciphertexts: what was sent.
         outputs: the words received.
         proof: the proof received, empty if the model is public.
     """
 
     request: Request
     registration_proof: bytes
-    key: EnrolledKey | None
-    seeds: tuple[bytes, ...]
-    bodies: Words
+    enrolment: Enrolment | None
+    ciphertexts: SeededCiphertexts
     outputs: Outputs
     proof: bytes
 
 
 def request_digests(
-    card: ModelCard, registration_proof: bytes, key: EnrolledKey | None
+    card: ModelCard, registration_proof: bytes, enrolment: Enrolment | None
 ) -> tuple[bytes, bytes]:
     """Registration and key as requests name them; 32 zero bytes each for a public model."""
     if card.mode is Mode.PUBLIC:
         return bytes(DIGEST_BYTES), bytes(DIGEST_BYTES)
-    if key is None:
+    if enrolment is None:
         raise EncodingError("a private model's request names an enrolled key")
-    return registration_digest(registration_proof), key.digest
+    return registration_digest(registration_proof), enrolment.key.digest
 
 
 def encode_evidence(answers: tuple[Evidence, ...]) -> bytes:
@@ -83,7 +82,7 @@ def _value(evidence: Evidence) -> Value:
     return (
         request.card.encoded(),
         evidence.registration_proof,
-        None if evidence.key is None else key_value(evidence.key),
+        None if evidence.enrolment is None else enrolment_value(evidence.enrolment),
         (
             request.request_id,
             request.nonce,
@@ -94,8 +93,8 @@ def _value(evidence: Evidence) -> Value:
             request.plaintext_digest,
             request.log_head,
         ),
-        b"".join(evidence.seeds),
-        words_to_bytes(evidence.bodies),
+        b"".join(evidence.ciphertexts.seeds),
+        words_to_bytes(evidence.ciphertexts.bodies),
         tuple(words_to_bytes(chunk) for chunk in output_chunks(evidence.outputs)),
         evidence.proof,
     )
@@ -120,7 +119,7 @@ def _from_value(value: Value) -> Evidence:
     fields = expect_tuple(value, "answer", 8)
     card = ModelCard.decoded(expect_bytes(fields[0], "model card"))
     registration = expect_bytes(fields[1], "registration proof")
-    key = None if fields[2] is None else key_from_value(fields[2])
+    enrolment = None if fields[2] is None else enrolment_from_value(fields[2])
     identity, nonce, client, server, packed, records, plaintext, head = expect_tuple(
         fields[3], "request", 8
     )
@@ -134,8 +133,9 @@ def _from_value(value: Value) -> Evidence:
     seeds = tuple(joined[at : at + SEED_BYTES] for at in range(0, len(joined), SEED_BYTES))
     words = expect_bytes(fields[5], "ciphertext words", WORD_BYTES * math.prod(shape))
     bodies = words_from_bytes(words, shape, parameters.moduli, "ciphertext")
+    ciphertexts = SeededCiphertexts(seeds, bodies, parameters.moduli)
     chunks = expect_tuple(fields[6], "outputs", len(output_shapes(card, packing)))
-    registration_name, key_name = request_digests(card, registration, key)
+    registration_name, key_name = request_digests(card, registration, enrolment)
     request = Request(
         request_id=expect_bytes(identity, "request id", REQUEST_ID_BYTES),
         nonce=expect_bytes(nonce, "nonce", NONCE_BYTES),
@@ -146,7 +146,7 @@ def _from_value(value: Value) -> Evidence:
         records=expect_int(records, "records"),
         key_digest=key_name,
         registration_digest=registration_name,
-        input_digest=input_digest(seeds, bodies),
+        input_digest=ciphertexts.digest,
         plaintext_digest=expect_bytes(plaintext, "plaintext digest", DIGEST_BYTES),
         log_head=expect_bytes(head, "log head", DIGEST_BYTES),
     )
@@ -157,9 +157,8 @@ def _from_value(value: Value) -> Evidence:
     return Evidence(
         request,
         registration,
-        key,
-        seeds,
-        bodies,
+        enrolment,
+        ciphertexts,
         join_outputs(packing, outputs),
         expect_bytes(fields[7], "proof"),
     )

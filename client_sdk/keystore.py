@@ -36,10 +36,9 @@ from protocol.encoding import (
     expect_text,
     expect_tuple,
 )
-from protocol.errors import EncodingError, EnrolmentError, KeyStoreError
-from protocol.keys import EnrolledKey
+from protocol.errors import EncodingError, EnrolmentError, KeyStoreError, ParameterError
 from wire.files import make_private_directory, read_bounded, write_private
-from wire.stored_key import MAX_KEY_BYTES, decode_key, encode_key
+from wire.stored_key import MAX_KEY_BYTES, Enrolment, decode_enrolment, encode_enrolment
 
 PASSPHRASE_VARIABLE = "BLINDPROOF_PASSPHRASE"  # noqa: S105  (the name of a variable)
 FORMAT = "blindproof key store 1"
@@ -168,24 +167,25 @@ class KeyStore:
         ring_degree: int,
         moduli: tuple[int, ...],
         keys: int,
-    ) -> EnrolledKey | None:
+    ) -> Enrolment | None:
         """A key enrolled under these identities that covers these moduli, so many times."""
         for digest in self._read().enrolled:
-            key = self._load_key(digest)
-            request = key.request
+            enrolment = self._load_key(digest)
+            request = enrolment.key.request
             if (
                 (request.client_id, request.server_id) == (client_id, server_id)
                 and request.ring_degree == ring_degree
                 and request.moduli[: len(moduli)] == moduli
                 and request.keys >= keys
             ):
-                return key
+                return enrolment
         return None
 
-    def add_enrolled_key(self, key: EnrolledKey) -> None:
-        """Keep an enrolled key."""
-        write_private(self._key_path(key.digest), encode_key(key))
-        self._update(lambda content: replace(content, enrolled=(key.digest, *content.enrolled)))
+    def add_enrolled_key(self, enrolment: Enrolment) -> None:
+        """Keep an enrolled key and its proof, which evidence needs."""
+        digest = enrolment.key.digest
+        write_private(self._key_path(digest), encode_enrolment(enrolment))
+        self._update(lambda content: replace(content, enrolled=(digest, *content.enrolled)))
 
     def forget_enrolled_key(self, digest: bytes) -> None:
         """Drop a key the server no longer knows."""
@@ -214,15 +214,15 @@ class KeyStore:
     def _key_path(self, digest: bytes) -> Path:
         return self._path / "keys" / f"{digest.hex()}.key"
 
-    def _load_key(self, digest: bytes) -> EnrolledKey:
+    def _load_key(self, digest: bytes) -> Enrolment:
         path = self._key_path(digest)
         try:
-            key = decode_key(read_bounded(path, MAX_KEY_BYTES))
-        except (OSError, EncodingError, EnrolmentError) as error:
+            enrolment = decode_enrolment(read_bounded(path, MAX_KEY_BYTES))
+        except (OSError, EncodingError, EnrolmentError, ParameterError) as error:
             raise KeyStoreError(f"enrolled key {path} is missing or damaged") from error
-        if key.digest != digest:
+        if enrolment.key.digest != digest:
             raise KeyStoreError(f"enrolled key {path} is not the one this store enrolled")
-        return key
+        return enrolment
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -7,19 +7,18 @@ from functools import lru_cache
 from pathlib import Path
 
 from client_sdk.evidence import MAX_EVIDENCE_BYTES, Evidence, decode_evidence
-from fhe_layers.seeded import expand
-from protocol.digests import DIGEST_BYTES, Words, digest
-from protocol.errors import EncodingError, ModelError, VerificationError
-from protocol.model import ModelCard
+from protocol.digests import DIGEST_BYTES, digest, encoded_digest
+from protocol.errors import EncodingError, EnrolmentError, ModelError, VerificationError
+from protocol.model import CARD_LABEL, ModelCard
 from protocol.parameters import Mode, Packing
 from protocol.request import output_digest
 from wire.files import read_bounded
 from wire.inference import BatchOutputs, Outputs, SingleOutputs
 from zk_layers.checks import Check, require
 from zk_layers.freivalds import verify_public_batch, verify_public_single
-from zk_layers.layers.linear import BatchLinearRelation, SingleLinearRelation, verify_linear
-from zk_layers.registration import verify_registration
+from zk_layers.layers.linear import linear_relation, require_margins
 from zk_layers.soundness import SoundnessReport
+from zk_layers.verify import verify_enrolment, verify_linear, verify_registration
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class VerifiedAnswer:
     client_id: str
     server_id: str
     model_digest: bytes
+    key_digest: bytes
     packing: Packing
     records: int
     output_digest: bytes
@@ -45,12 +45,15 @@ def accept_model(encoded_card: bytes, registration_proof: bytes, pinned: bytes) 
         EncodingError, ParameterError: not a valid card.
         VerificationError: the registration does not hold.
     """
-    card = ModelCard.decoded(encoded_card)
-    if card.digest != pinned:
+    found = encoded_digest(CARD_LABEL, encoded_card)
+    if found != pinned:  # before anything is parsed
         raise ModelError(
             f"pinned model digest mismatch: expected {pinned.hex()}, the card served has "
-            f"{card.digest.hex()}"
+            f"{found.hex()}"
         )
+    card = ModelCard.decoded(encoded_card)
+    for profile in card.profiles:
+        require_margins(card, profile.packing)
     if card.mode is Mode.PRIVATE:
         _verify_registration_once(card, registration_proof)
     elif registration_proof:
@@ -64,76 +67,86 @@ def _verify_registration_once(card: ModelCard, proof: bytes) -> SoundnessReport:
     return verify_registration(card, proof)
 
 
-def verify_answer(evidence: Evidence, inputs: Words) -> SoundnessReport:
+def verify_answer(evidence: Evidence) -> SoundnessReport:
     """Verify one answer against its request, key and ciphertexts.
 
-    `inputs` are the evidence's own ciphertexts expanded, words (K or 1, 2, L, N).  The request is
-    the client's own, or was rebuilt by `decode_evidence` with its own digests.
+    The request is the client's own, or was rebuilt by `decode_evidence` with its own digests.
 
     Raises:
         VerificationError: naming the check that refused.
     """
     request, outputs, proof = evidence.request, evidence.outputs, evidence.proof
-    card, packing = request.card, request.packing
-    moduli = card.profile(packing).parameters.moduli
-    if card.mode is Mode.PUBLIC:
-        require(not proof, Check.SIZE, "a public model's answer has no proof")
-        if isinstance(outputs, SingleOutputs):
-            return verify_public_single(card, inputs[0], outputs.mask, outputs.body)
-        return verify_public_batch(card, inputs, outputs.words)
-    if evidence.key is None:
+    if request.card.mode is Mode.PUBLIC:
+        return _verify_public(evidence)
+    if evidence.enrolment is None:
         raise VerificationError(str(Check.STATEMENT), "a private answer needs an enrolled key")
-    keys = len(card.outputs) if packing is Packing.BATCH else 1
-    pairs = evidence.key.pairs(keys, len(moduli))
-    relation: BatchLinearRelation | SingleLinearRelation
-    if isinstance(outputs, SingleOutputs):
-        relation = SingleLinearRelation(request, inputs[0], pairs[0], outputs.mask, outputs.body)
-    else:
-        relation = BatchLinearRelation(request, inputs, pairs, outputs.words)
+    relation = linear_relation(
+        request, evidence.ciphertexts, evidence.enrolment.key, outputs.arrays
+    )
     return verify_linear(relation, proof)
 
 
-def verify_evidence(path: str | Path, pinned_digest: bytes | str) -> tuple[VerifiedAnswer, ...]:
+def _verify_public(evidence: Evidence) -> SoundnessReport:
+    card, ciphertexts, outputs = evidence.request.card, evidence.ciphertexts, evidence.outputs
+    same = ciphertexts.digest == evidence.request.input_digest
+    require(same, Check.STATEMENT, "the ciphertexts are not the ones the request names")
+    require(not evidence.proof, Check.SIZE, "a public model's answer has no proof")
+    if isinstance(outputs, SingleOutputs):
+        return verify_public_single(card, ciphertexts.words[0], outputs.mask, outputs.body)
+    return verify_public_batch(card, ciphertexts.words, outputs.words)
+
+
+def verify_evidence(
+    path: str | Path, pinned_digest: bytes | str, pinned_key: bytes | str | None = None
+) -> tuple[VerifiedAnswer, ...]:
     """Verify an evidence file offline: no server, no secret.
 
     Shows that the outputs in the file are the pinned model's on the ciphertexts in the file, under
-    the key in the file.  What the ciphertexts hold, and that the key was enrolled with a proof, is
-    not in the file.
+    a well-made key.  Whose key it is the file cannot show: compare `key_digest` with the client's,
+    or pin it.  What the ciphertexts hold only the client's secret can tell.
 
     Args:
         path: a file written by `Result.save`.
         pinned_digest: the model's digest, 32 bytes or hexadecimal.
+        pinned_key: the enrolled key's digest, 32 bytes or hexadecimal; any well-made key if None.
 
     Raises:
         EncodingError: not an evidence file.
         ModelError: evidence about another model.
+        EnrolmentError: evidence under another key than the pinned one.
         VerificationError: naming the check that refused.
     """
     pinned = parse_digest(pinned_digest)
+    key = None if pinned_key is None else parse_digest(pinned_key)
     try:
         data = read_bounded(Path(path), MAX_EVIDENCE_BYTES)
     except OSError as error:
         raise EncodingError(f"evidence {path}: {error.strerror}") from error
-    answers = []
-    for evidence in decode_evidence(data):
-        request = evidence.request
-        accept_model(request.card.encoded(), evidence.registration_proof, pinned)
-        moduli = request.card.profile(request.packing).parameters.moduli
-        report = verify_answer(evidence, expand(evidence.seeds, evidence.bodies, moduli))
-        answers.append(
-            VerifiedAnswer(
-                request_id=request.request_id,
-                client_id=request.client_id,
-                server_id=request.server_id,
-                model_digest=request.card.digest,
-                packing=request.packing,
-                records=request.records,
-                output_digest=outputs_digest(evidence.outputs),
-                soundness_bits=report.bits,
-                precision_bits=request.card.bounds(request.packing).precision_bits,
-            )
+    return tuple(_verified(evidence, pinned, key) for evidence in decode_evidence(data))
+
+
+def _verified(evidence: Evidence, pinned: bytes, pinned_key: bytes | None) -> VerifiedAnswer:
+    request = evidence.request
+    accept_model(request.card.encoded(), evidence.registration_proof, pinned)
+    if pinned_key is not None and request.key_digest != pinned_key:
+        raise EnrolmentError(
+            f"evidence under the key {request.key_digest.hex()}, expected {pinned_key.hex()}"
         )
-    return tuple(answers)
+    if evidence.enrolment is not None:
+        verify_enrolment(evidence.enrolment.key, evidence.enrolment.proof)
+    report = verify_answer(evidence)
+    return VerifiedAnswer(
+        request_id=request.request_id,
+        client_id=request.client_id,
+        server_id=request.server_id,
+        model_digest=request.card.digest,
+        key_digest=request.key_digest,
+        packing=request.packing,
+        records=request.records,
+        output_digest=outputs_digest(evidence.outputs),
+        soundness_bits=report.bits,
+        precision_bits=request.card.bounds(request.packing).precision_bits,
+    )
 
 
 def parse_digest(digest: bytes | str) -> bytes:

@@ -151,13 +151,15 @@ class ModelCard:
         self._check_profiles()
 
     def _check_names(self) -> None:
-        for text in (self.name, self.version, *self.outputs, *(f.name for f in self.features)):
+        columns = tuple(feature.name for feature in self.features)
+        for text in (self.name, self.version, *self.outputs, *self.labels, *columns):
             if not 0 < len(text) <= MAX_NAME:
                 raise ModelError(f"names must have 1 to {MAX_NAME} characters")
         if not self.features or not self.outputs:
             raise ModelError("a model needs at least one feature and one output")
-        if len({feature.name for feature in self.features}) != len(self.features):
-            raise ModelError("feature names must be distinct")
+        for kind, names in (("feature", columns), ("output", self.outputs)):
+            if len(set(names)) != len(names):
+                raise ModelError(f"{kind} names must be distinct")
         expected = {"identity": 0, "logistic": 2, "argmax": len(self.outputs)}
         if self.link not in expected or len(self.labels) != expected[self.link]:
             raise ModelError(f"link '{self.link}' does not fit {len(self.labels)} labels")

@@ -20,13 +20,13 @@ from fhe_layers import rns
 from fhe_layers.layers.linear import bias_residues, evaluate_batch, evaluate_single
 from fhe_layers.packing import SingleRecordLayout
 from fhe_layers.sanitise import sanitise_batch, sanitise_single
-from fhe_layers.seeded import expand
+from protocol.ciphertexts import SeededCiphertexts
 from protocol.digests import DIGEST_BYTES, Words
 from protocol.errors import RequestError
 from protocol.keys import EnrolledKey
 from protocol.model import Profile
 from protocol.parameters import Mode, Packing
-from protocol.request import Request, input_digest
+from protocol.request import Request
 from server.refusals import Refusal
 from server.registry import ModelBundle
 from wire.inference import (
@@ -43,8 +43,9 @@ from zk_layers.layers.linear import (
     BatchLinearRelation,
     LinearWitness,
     SingleLinearRelation,
-    prove_linear,
+    linear_relation,
 )
+from zk_layers.prove import prove_linear
 
 SECRET_BYTES = 32
 
@@ -57,15 +58,13 @@ class Job:
         bundle: the model.
         key: the client's enrolled key, None for a public model.
         request: who asks what.
-        seeds: of the K input ciphertexts, or of the one.
-        bodies: their c_0, words (K or 1, L, N).
+        ciphertexts: the K input ciphertexts, or the one.
     """
 
     bundle: ModelBundle
     key: EnrolledKey | None
     request: Request
-    seeds: tuple[bytes, ...]
-    bodies: Words
+    ciphertexts: SeededCiphertexts
 
     @property
     def profile(self) -> Profile:
@@ -133,7 +132,7 @@ def admit(
 
 
 def request_of(
-    header: InferenceHeader, bundle: ModelBundle, seeds: tuple[bytes, ...], bodies: Words
+    header: InferenceHeader, bundle: ModelBundle, ciphertexts: SeededCiphertexts
 ) -> Request:
     """The request as the transcript absorbs it, with the server's own digest of the input.
 
@@ -150,7 +149,7 @@ def request_of(
         records=header.records,
         key_digest=header.key_digest,
         registration_digest=header.registration_digest,
-        input_digest=input_digest(seeds, bodies),
+        input_digest=ciphertexts.digest,
     )
 
 
@@ -169,7 +168,7 @@ class InferenceEngine:
             BlindproofError: the job cannot be answered.
         """
         clock = [time.perf_counter()]
-        inputs = expand(job.seeds, job.bodies, job.profile.parameters.moduli)
+        inputs = job.ciphertexts.words
         clock.append(time.perf_counter())
         evaluated = self.evaluate(job, inputs)
         clock.append(time.perf_counter())
@@ -178,7 +177,7 @@ class InferenceEngine:
         else:
             sanitised = Sanitised(_read_out(job, evaluated), None)
         clock.append(time.perf_counter())
-        proof = self.prove(job, inputs, sanitised)
+        proof = self.prove(job, sanitised)
         clock.append(time.perf_counter())
         spans = (end - start for start, end in itertools.pairwise(clock))
         return Response(sanitised.outputs, proof, ServerTimings(*spans))
@@ -233,22 +232,19 @@ class InferenceEngine:
             LinearWitness(bundle.integers, bundle.opening, hidden.u, hidden.e0, hidden.e1),
         )
 
-    def prove(self, job: Job, inputs: Words, sanitised: Sanitised) -> bytes:
+    def prove(self, job: Job, sanitised: Sanitised) -> bytes:
         """The proof of a private answer; a public one is checked without."""
         if sanitised.witness is None:
             return b""
-        relation = linear_relation(job, inputs, sanitised.outputs)
+        relation = answer_relation(job, sanitised.outputs)
         return prove_linear(relation, sanitised.witness, self.prover_key)
 
 
-def linear_relation(
-    job: Job, inputs: Words, outputs: Outputs
-) -> BatchLinearRelation | SingleLinearRelation:
+def answer_relation(job: Job, outputs: Outputs) -> BatchLinearRelation | SingleLinearRelation:
     """What a private answer claims."""
-    keys = job.key_pairs()
-    if isinstance(outputs, SingleOutputs):
-        return SingleLinearRelation(job.request, inputs[0], keys[0], outputs.mask, outputs.body)
-    return BatchLinearRelation(job.request, inputs, keys, outputs.words)
+    if job.key is None:
+        raise RequestError("a private answer needs an enrolled key")
+    return linear_relation(job.request, job.ciphertexts, job.key, outputs.arrays)
 
 
 def _read_out(job: Job, evaluated: Words) -> Outputs:

@@ -35,6 +35,8 @@ from zk_layers.registration import registration_digest
 Integers = npt.NDArray[np.int64]
 
 MAX_PRIVATE_BYTES = 64 << 20
+MAX_FLOODING_DISTANCE_LOG2 = -60
+"""Answers are at least this close to ones that depend on the result alone."""
 _DIGEST_NAME = re.compile(r"[0-9a-f]{64}")
 _CARD, _REGISTRATION, _PRIVATE = "card.bin", "registration.bin", "private.bin"
 
@@ -66,6 +68,13 @@ class ModelBundle:
             raise ModelError("the integers exceed the row l1 bounds the card declares")
         if self.opening.shape != (OPENING_SIZE,) or not np.isin(self.opening, (-1, 0, 1)).all():
             raise ModelError(f"the opening must be {OPENING_SIZE} ternary integers")
+        for profile in self.card.profiles:
+            distance = self.card.bounds(profile.packing).flooding_distance_log2
+            if distance > MAX_FLOODING_DISTANCE_LOG2:
+                raise ModelError(
+                    f"packing '{profile.packing}' floods to a distance of 2^{distance:.0f}; "
+                    f"2^{MAX_FLOODING_DISTANCE_LOG2} hides the weights: plan it again"
+                )
         if not self._belongs_to_card():
             raise ModelError(
                 f"the integers of model '{self.card.name}' are not the ones its card stands for"

@@ -44,7 +44,7 @@ from wire.models import (
     encode_list,
     encode_model,
 )
-from zk_layers.enrolment import verify_enrolment
+from zk_layers.verify import verify_enrolment
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Stream: TypeAlias = AsyncIterator[bytes]
@@ -153,11 +153,11 @@ class Service:
             await context.send_initial_metadata(_ADMITTED)
             async for message in messages:
                 assembler.add(message)
-            seeds, bodies = assembler.finish()
+            ciphertexts = assembler.finish()
 
             def answer() -> list[bytes]:
-                request = request_of(header, bundle, seeds, bodies)
-                response = self._engine.answer(Job(bundle, key, request, seeds, bodies))
+                request = request_of(header, bundle, ciphertexts)
+                response = self._engine.answer(Job(bundle, key, request, ciphertexts))
                 return list(encode_response(header.request_id, response))
 
             for message in await self._compute(answer):

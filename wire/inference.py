@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from protocol.ciphertexts import SeededCiphertexts
 from protocol.digests import DIGEST_BYTES, Words
 from protocol.errors import EncodingError
 from protocol.model import ModelCard
@@ -69,6 +70,11 @@ class BatchOutputs:
 
     words: Words
 
+    @property
+    def arrays(self) -> Words:
+        """As `zk_layers.layers.linear.linear_relation` takes them."""
+        return self.words
+
 
 @dataclass(frozen=True, eq=False)
 class SingleOutputs:
@@ -76,6 +82,11 @@ class SingleOutputs:
 
     mask: Words
     body: Words
+
+    @property
+    def arrays(self) -> tuple[Words, Words]:
+        """As `zk_layers.layers.linear.linear_relation` takes them."""
+        return self.mask, self.body
 
 
 Outputs: TypeAlias = BatchOutputs | SingleOutputs
@@ -95,7 +106,7 @@ def input_ciphertexts(card: ModelCard, packing: Packing) -> int:
     return len(card.features) if packing is Packing.BATCH else 1
 
 
-def encode_request(request: Request, seeds: tuple[bytes, ...], bodies: Words) -> Iterator[bytes]:
+def encode_request(request: Request, ciphertexts: SeededCiphertexts) -> Iterator[bytes]:
     """The messages of one request: header, then seed and c_0 words (K, L, N) of each ciphertext."""
     yield pb.InferRequest(
         header=pb.InferHeader(
@@ -108,10 +119,11 @@ def encode_request(request: Request, seeds: tuple[bytes, ...], bodies: Words) ->
             key_digest=request.key_digest,
             packing=_PACKING_CODES[request.packing],
             records=request.records,
-            ciphertexts=len(seeds),
+            ciphertexts=len(ciphertexts.seeds),
         )
     ).SerializeToString()
-    for index, (seed, body) in enumerate(zip(seeds, bodies, strict=True)):
+    pairs = zip(ciphertexts.seeds, ciphertexts.bodies, strict=True)
+    for index, (seed, body) in enumerate(pairs):
         chunk = pb.CiphertextChunk(index=index, seed=seed, words=words_to_bytes(body))
         yield pb.InferRequest(ciphertext=chunk).SerializeToString()
 
@@ -172,15 +184,15 @@ class RequestAssembler:
         )
         self._seeds.append(expect_size(chunk.seed, SEED_BYTES, "ciphertext seed"))
 
-    def finish(self) -> tuple[tuple[bytes, ...], Words]:
-        """Seeds and c_0 words (K, L, N).
+    def finish(self) -> SeededCiphertexts:
+        """The ciphertexts.
 
         Raises:
             EncodingError: ciphertexts are missing.
         """
         if len(self._seeds) != len(self._bodies):
             raise EncodingError(f"{len(self._seeds)} ciphertexts of {len(self._bodies)}")
-        return tuple(self._seeds), self._bodies
+        return SeededCiphertexts(tuple(self._seeds), self._bodies, self._moduli)
 
 
 def output_chunks(outputs: Outputs) -> list[Words]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from protocol.digests import DIGEST_BYTES
 from protocol.encoding import (
@@ -20,6 +21,14 @@ from protocol.parameters import PROTOCOL_VERSION
 from wire.framing import WORD_BYTES, words_from_bytes, words_to_bytes
 
 MAX_KEY_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Enrolment:
+    """An enrolled key and the proof it was enrolled with: what evidence needs of a key."""
+
+    key: EnrolledKey
+    proof: bytes
 
 
 def key_value(key: EnrolledKey) -> Value:
@@ -58,3 +67,24 @@ def encode_key(key: EnrolledKey) -> bytes:
 def decode_key(data: bytes) -> EnrolledKey:
     """Parse and validate canonical bytes of a key.  Raises EncodingError, EnrolmentError."""
     return key_from_value(decode(data))
+
+
+def enrolment_value(enrolment: Enrolment) -> Value:
+    """The canonical value of a key with its proof."""
+    return (key_value(enrolment.key), enrolment.proof)
+
+
+def enrolment_from_value(value: Value) -> Enrolment:
+    """Rebuild a key with its proof, which is not verified here.  Raises as `key_from_value`."""
+    key, proof = expect_tuple(value, "enrolment", 2)
+    return Enrolment(key_from_value(key), expect_bytes(proof, "enrolment proof"))
+
+
+def encode_enrolment(enrolment: Enrolment) -> bytes:
+    """Canonical bytes of a key with its proof."""
+    return encode(enrolment_value(enrolment))
+
+
+def decode_enrolment(data: bytes) -> Enrolment:
+    """Parse canonical bytes of a key with its proof.  Raises as `key_from_value`."""
+    return enrolment_from_value(decode(data))

@@ -26,10 +26,7 @@ from protocol.parameters import QUADRATIC_CODE, Mode
 from zk_layers.checks import Check, require
 from zk_layers.commitment import RANK, opened_form, opened_target
 from zk_layers.fields import field
-from zk_layers.ligero.prover import Witness, prove
-from zk_layers.ligero.verifier import verify
-from zk_layers.relation import Block, Challenges, LinearForm, Relation
-from zk_layers.soundness import SoundnessReport, require_soundness
+from zk_layers.relation import Block, Challenges, LinearForm, Relation, Witness
 
 Words = npt.NDArray[np.uint64]
 
@@ -154,29 +151,6 @@ class RegistrationRelation(Relation):
         }
         blocks = {name: arithmetic.reduce_i64(values) for name, values in contents.items()}
         return Witness((blocks,), {})
-
-
-def prove_registration(
-    card: ModelCard,
-    integers: npt.NDArray[np.int64],
-    opening: npt.NDArray[np.int64],
-    server_key: bytes,
-) -> bytes:
-    """Prove that a private model's integers are within the ranges its card declares."""
-    relation = RegistrationRelation(card)
-    return prove(relation, relation.witness(integers, opening), server_key)
-
-
-def verify_registration(card: ModelCard, proof: bytes) -> SoundnessReport:
-    """Verify a registration.
-
-    Raises:
-        VerificationError: naming the check that refused.
-    """
-    relation = RegistrationRelation(card)
-    report = require_soundness(relation)
-    verify(relation, proof)
-    return report
 
 
 def registration_digest(proof: bytes) -> bytes:

@@ -21,7 +21,7 @@ from protocol.encoding import Value, encode
 from protocol.families import Family
 from protocol.parameters import PROTOCOL_VERSION, CodeParameters
 from zk_layers.fields import field
-from zk_layers.shortness import Projection, integer_residues
+from zk_layers.shortness import Integers, Projection, integer_residues
 from zk_layers.transcript import Transcript
 
 Words = npt.NDArray[np.uint64]
@@ -98,6 +98,19 @@ class Challenges:
             if projection.family.name == name:
                 return projection.fold(self.gammas[limb][name], modulus)
         raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What the prover knows.
+
+    Attributes:
+        blocks: per limb, words by block name, masks left out.
+        families: members of each family as integers, by family name.
+    """
+
+    blocks: tuple[dict[str, Words], ...]
+    families: dict[str, Integers]
 
 
 class Relation(ABC):

@@ -14,10 +14,11 @@ import numpy as np
 from fhe_layers import rns
 from protocol.digests import Words
 from protocol.parameters import Packing
-from server.inference import InferenceEngine, Job, Sanitised, linear_relation
+from server.inference import InferenceEngine, Job, Sanitised, answer_relation
 from server.registry import ModelBundle
 from wire.inference import Response, SingleOutputs
-from zk_layers.ligero.prover import Witness, prove
+from zk_layers.ligero.prover import prove
+from zk_layers.relation import Witness
 
 
 class Cheat(StrEnum):
@@ -79,11 +80,11 @@ class DishonestEngine(InferenceEngine):
             words[0, 0] = (int(words[0, 0]) + 1) % job.profile.parameters.moduli[0]
         return sanitised
 
-    def prove(self, job: Job, inputs: Words, sanitised: Sanitised) -> bytes:
+    def prove(self, job: Job, sanitised: Sanitised) -> bytes:
         """Commit to the changed weight in the limb where it was used, to make that limb true."""
         if self.cheat is not Cheat.ONE_LIMB or sanitised.witness is None:
-            return super().prove(job, inputs, sanitised)
-        relation = linear_relation(job, inputs, sanitised.outputs)
+            return super().prove(job, sanitised)
+        relation = answer_relation(job, sanitised.outputs)
         honest = relation.witness(sanitised.witness)
         last = dict(honest.blocks[-1])
         weights = last["weights"].copy()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from client_sdk.evidence import Evidence, decode_evidence, encode_evidence
+from protocol.ciphertexts import SeededCiphertexts
 from protocol.errors import BlindproofError
 from protocol.keys import EnrolledKey, KeyRequest
 from protocol.model import ModelCard
@@ -26,7 +27,7 @@ from wire.inference import (
     encode_response,
 )
 from wire.models import ServedModel, decode_model, encode_model
-from wire.stored_key import decode_key, encode_key
+from wire.stored_key import Enrolment, decode_key, encode_key
 
 MUTATIONS = 400
 
@@ -96,9 +97,8 @@ def evidence(bundle) -> Evidence:
     return Evidence(
         request,
         bundle.registration_proof,
-        key,
-        (bytes(64),),
-        words(1, limbs, degree),
+        Enrolment(key, rng.bytes(500)),
+        SeededCiphertexts((bytes(64),), words(1, limbs, degree), parameters.moduli),
         SingleOutputs(words(limbs, degree), words(1, limbs)),
         rng.bytes(1000),
     )
@@ -118,19 +118,19 @@ def test_served_models(bundle):
 
 def test_first_steps_of_enrolments(evidence):
     rng = random.Random("begin")
-    data = encode_begin(evidence.key.request, bytes(32))
+    data = encode_begin(evidence.enrolment.key.request, bytes(32))
     assert refused_or_harmless(decode_begin, data, rng) > MUTATIONS // 2
 
 
 def test_stored_keys(evidence):
     rng = random.Random("keys")
-    refused_or_harmless(decode_key, encode_key(evidence.key), rng)
+    refused_or_harmless(decode_key, encode_key(evidence.enrolment.key), rng)
 
 
 def test_evidence_files(evidence):
     rng = random.Random("evidence")
     data = encode_evidence((evidence,))
-    assert decode_evidence(data)[0].request.key_digest == evidence.key.digest
+    assert decode_evidence(data)[0].request.key_digest == evidence.enrolment.key.digest
     refused_or_harmless(decode_evidence, data, rng)
 
 
@@ -138,8 +138,8 @@ def test_streams_of_requests_responses_and_enrolments(bundle, evidence):
     rng = random.Random("streams")
     card, request = bundle.card, evidence.request
     response = Response(evidence.outputs, evidence.proof, ServerTimings())
-    header, *ciphertexts = encode_request(request, evidence.seeds, evidence.bodies)
-    _, *enrolment = encode_completion(bytes(16), evidence.key.b, evidence.proof)
+    header, *ciphertexts = encode_request(request, evidence.ciphertexts)
+    _, *enrolment = encode_completion(bytes(16), evidence.enrolment.key.b, evidence.proof)
 
     def receive_request(messages) -> None:
         decode_header(messages[0])
@@ -155,7 +155,7 @@ def test_streams_of_requests_responses_and_enrolments(bundle, evidence):
         assembler.finish()
 
     def receive_enrolment(messages) -> None:
-        assembler = CompletionAssembler(evidence.key.request, len(evidence.proof))
+        assembler = CompletionAssembler(evidence.enrolment.key.request, len(evidence.proof))
         for message in messages:
             assembler.add(message)
         assembler.finish()

@@ -12,11 +12,11 @@ import pytest
 from blindproof.demo.cheats import Cheat
 from client_sdk.evidence import Evidence, decode_evidence, encode_evidence
 from client_sdk.verification import accept_model, verify_answer
-from fhe_layers.seeded import expand
 from protocol.encoding import Value, decode, encode
 from protocol.errors import BlindproofError
 from tests.integration.conftest import World
 from tests.integration.example_models import records
+from zk_layers.verify import verify_enrolment
 
 MUTATIONS = 2000
 
@@ -31,8 +31,9 @@ def genuine(world: World) -> Evidence:
 def verify(data: bytes, pinned: bytes) -> None:
     (evidence,) = decode_evidence(data)
     accept_model(evidence.request.card.encoded(), evidence.registration_proof, pinned)
-    moduli = evidence.request.card.profile(evidence.request.packing).parameters.moduli
-    verify_answer(evidence, expand(evidence.seeds, evidence.bodies, moduli))
+    if evidence.enrolment is not None:
+        verify_enrolment(evidence.enrolment.key, evidence.enrolment.proof)
+    verify_answer(evidence)
 
 
 def changed(value: Value, rng: random.Random) -> Value:
@@ -94,8 +95,8 @@ def test_an_answer_to_another_question_is_not_accepted(world: World, genuine: Ev
         altered = replace(genuine, request=replace(request, **change))
         with pytest.raises(BlindproofError):
             verify(encode_evidence((altered,)), world.models["private"].digest)
-    bodies = genuine.bodies.copy()
+    bodies = genuine.ciphertexts.bodies.copy()
     bodies[0, 0, 0] ^= np.uint64(1)
-    altered = replace(genuine, bodies=bodies)
+    altered = replace(genuine, ciphertexts=replace(genuine.ciphertexts, bodies=bodies))
     with pytest.raises(BlindproofError):
         verify(encode_evidence((altered,)), world.models["private"].digest)

@@ -11,6 +11,7 @@ from blindproof.demo.cheats import Cheat
 CHEATS = [cheat for cheat in Cheat if cheat is not Cheat.NONE]
 
 
+@pytest.mark.rejects("C-39")
 def test_the_demonstration_accepts_honest_answers_and_refuses_every_cheat(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     result = CliRunner().invoke(app, ["demo"])

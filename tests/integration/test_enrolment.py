@@ -11,7 +11,7 @@ from tests.integration.conftest import World
 from wire import rpc
 from wire.enrolment import decode_challenge, encode_begin, encode_completion
 from wire.rpc import Reason
-from zk_layers.enrolment import EnrolmentProver
+from zk_layers.prove import EnrolmentProver
 
 CLIENT = "enrolment tester"
 

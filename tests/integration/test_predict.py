@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from blindproof.demo.cheats import Cheat
-from client_sdk import AsyncClient, ModelError, Phase, VerificationError, verify_evidence
+from client_sdk import (
+    AsyncClient,
+    EnrolmentError,
+    ModelError,
+    Phase,
+    VerificationError,
+    verify_evidence,
+)
+from client_sdk.evidence import encode_evidence
 from protocol.parameters import Packing
 from tests.integration.conftest import World
 from tests.integration.example_models import exact_values, records
@@ -18,6 +28,9 @@ def honest(world: World) -> None:
     world.engine.cheat = Cheat.NONE
 
 
+@pytest.mark.accepts("C-18")
+@pytest.mark.accepts("C-29")
+@pytest.mark.accepts("C-40")
 @pytest.mark.parametrize("model", ["private", "public", "two outputs"])
 @pytest.mark.parametrize("packing", ["batch", "single"])
 def test_released_values_stay_within_the_proved_bound(world: World, model: str, packing: str):
@@ -34,6 +47,7 @@ def test_released_values_stay_within_the_proved_bound(world: World, model: str, 
     assert result.received_bytes > len(result.proof)
 
 
+@pytest.mark.accepts("C-39")
 def test_phases_come_in_order_and_decryption_after_verification(world: World):
     with world.client() as client:
         client.predict(records(2))
@@ -98,6 +112,7 @@ def test_labels_and_scores_follow_the_link(world: World):
     assert argmax.scores is None
 
 
+@pytest.mark.accepts("C-42")
 def test_released_again_from_the_same_output_is_the_same_value(world: World):
     with world.client() as client:
         result = client.predict(records(2))
@@ -106,6 +121,7 @@ def test_released_again_from_the_same_output_is_the_same_value(world: World):
     assert np.abs(raw - result.values).max() <= result.error_bound
 
 
+@pytest.mark.accepts("C-26")
 def test_enrolment_happens_once(world: World):
     with world.client() as client:
         client.predict(records(2))
@@ -136,11 +152,13 @@ def test_secrets_are_replaced_before_too_much_is_disclosed(world: World, fresh_k
     assert np.abs(second.values - first.values).max() <= 2 * first.error_bound
 
 
+@pytest.mark.accepts("C-38")
 def test_a_public_model_takes_no_key(world: World):
     with world.client("public") as client, pytest.raises(ModelError, match="needs no enrolled"):
         client.enrol()
 
 
+@pytest.mark.accepts("C-44")
 def test_evidence_verifies_offline_and_binds_the_model(world: World, tmp_path):
     path = tmp_path / "evidence.bin"
     with world.client() as client:
@@ -155,8 +173,6 @@ def test_evidence_verifies_offline_and_binds_the_model(world: World, tmp_path):
 
 @pytest.mark.parametrize("field", ["proof", "outputs", "bodies", "nonce"])
 def test_altered_evidence_is_refused(world: World, tmp_path, field: str):
-    from client_sdk.evidence import encode_evidence
-
     path = tmp_path / "evidence.bin"
     with world.client() as client:
         result = client.predict(records(1))
@@ -166,12 +182,45 @@ def test_altered_evidence_is_refused(world: World, tmp_path, field: str):
     elif field == "outputs":
         evidence.outputs.body[0, 0] ^= np.uint64(1)
     elif field == "bodies":
-        evidence.bodies[0, 0, 0] ^= np.uint64(1)
+        evidence.ciphertexts.bodies[0, 0, 0] ^= np.uint64(1)
     else:
         object.__setattr__(evidence.request, "nonce", bytes(32))
     path.write_bytes(encode_evidence((evidence,)))
     with pytest.raises(VerificationError):
         verify_evidence(path, result.model_digest)
+
+
+@pytest.mark.rejects("C-44")
+def test_evidence_under_a_key_the_server_made_up_is_refused(world: World, tmp_path):
+    """b' = b + V(delta) shifts every answer by delta for a server that chose u = 1."""
+    with world.client() as client:
+        result = client.predict(records(1))
+    (evidence,) = result.evidence
+    key = evidence.enrolment.key
+    shifted = replace(key, b=key.b.copy())
+    for limb, prime in enumerate(key.request.moduli):
+        shifted.b[0, limb] = (shifted.b[0, limb] + np.uint64(1)) % np.uint64(prime)
+    forged = replace(
+        evidence,
+        request=replace(evidence.request, key_digest=shifted.digest),
+        enrolment=replace(evidence.enrolment, key=shifted),
+    )
+    path = tmp_path / "evidence.bin"
+    path.write_bytes(encode_evidence((forged,)))
+    with pytest.raises(VerificationError):
+        verify_evidence(path, result.model_digest)
+
+
+@pytest.mark.rejects("C-44")
+def test_evidence_under_another_key_than_the_pinned_one_is_refused(world: World, tmp_path):
+    path = tmp_path / "evidence.bin"
+    with world.client() as client:
+        result = client.predict(records(1))
+        result.save(path)
+    (answer,) = verify_evidence(path, result.model_digest)
+    assert verify_evidence(path, result.model_digest, answer.key_digest)
+    with pytest.raises(EnrolmentError, match="expected"):
+        verify_evidence(path, result.model_digest, bytes(32))
 
 
 @pytest.mark.asyncio

@@ -67,6 +67,7 @@ def test_a_public_answer_that_is_not_the_models_fails_the_check(
     assert Phase.DECRYPT not in world.phases
 
 
+@pytest.mark.rejects("C-40")
 @pytest.mark.parametrize("packing", ["batch", "single"])
 def test_words_that_are_not_canonical_are_refused_while_receiving(
     world: World, packing: str, monkeypatch

@@ -53,7 +53,7 @@ def sent(world: World) -> dict[str, list[bytes]]:
 
 def _messages(result: Result, request: Request | None = None):
     evidence = result.evidence[0]
-    return encode_request(request or evidence.request, evidence.seeds, evidence.bodies)
+    return encode_request(request or evidence.request, evidence.ciphertexts)
 
 
 def infer(world: World, messages: list[bytes]) -> tuple[grpc.StatusCode, str]:
@@ -150,6 +150,7 @@ def test_a_message_above_the_limit_never_reaches_the_service(world: World):
     assert status is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+@pytest.mark.rejects("C-26")
 def test_a_key_for_one_output_is_refused_by_a_model_of_two(world: World):
     """The key store would enrol again; a request that insists is refused."""
     with world.client() as client:
@@ -230,6 +231,8 @@ def test_an_unknown_model_is_refused(world: World):
         client.predict(records(1))
 
 
+@pytest.mark.rejects("C-19")
+@pytest.mark.rejects("C-45")
 def test_a_server_that_serves_another_card_is_caught(world: World, monkeypatch):
     import server.service as module
 
@@ -240,6 +243,7 @@ def test_a_server_that_serves_another_card_is_caught(world: World, monkeypatch):
     assert world.phases == []
 
 
+@pytest.mark.rejects("C-18")
 def test_a_card_with_a_damaged_registration_is_refused(world: World, monkeypatch):
     import server.service as module
     from protocol.errors import VerificationError
@@ -255,6 +259,7 @@ def test_a_card_with_a_damaged_registration_is_refused(world: World, monkeypatch
         client.predict(records(1))
 
 
+@pytest.mark.rejects("C-29")
 def test_an_error_bound_above_the_tolerance_is_refused(world: World):
     with world.client(tolerance=1e-30) as client, pytest.raises(ModelError, match="tolerance"):
         client.predict(records(1))

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 import kernels
+from protocol.ciphertexts import SeededCiphertexts
 from protocol.digests import words_digest
 from protocol.encoding import Value
 from protocol.errors import RequestError
@@ -34,6 +35,7 @@ from protocol.families import (
     small_family,
     weights_family,
 )
+from protocol.keys import EnrolledKey
 from protocol.model import ModelCard
 from protocol.packing import answer_positions, weight_positions
 from protocol.parameters import LINEAR_CODE, QUADRATIC_CODE, Packing
@@ -41,10 +43,7 @@ from protocol.request import Request, output_digest
 from zk_layers.checks import MIN_NO_WRAP_BITS, Check, require, require_words
 from zk_layers.commitment import RANK, opened_form, opened_target
 from zk_layers.fields import field, ntt
-from zk_layers.ligero.prover import Witness, prove
-from zk_layers.ligero.verifier import verify
-from zk_layers.relation import Block, Challenges, LinearForm, Relation
-from zk_layers.soundness import SoundnessReport, require_soundness
+from zk_layers.relation import Block, Challenges, LinearForm, Relation, Witness
 
 Words = npt.NDArray[np.uint64]
 
@@ -132,7 +131,10 @@ class LinearRelation(Relation):
 
 
 class BatchLinearRelation(LinearRelation):
-    """Batch packing: one ciphertext per feature, slots are records."""
+    """Batch packing: one ciphertext per feature, slots are records.
+
+    Built by `linear_relation`, which sees to it that `inputs` are what the request's digest covers.
+    """
 
     label = "blindproof linear batch"
     packing = Packing.BATCH
@@ -242,7 +244,10 @@ class BatchLinearRelation(LinearRelation):
 
 
 class SingleLinearRelation(LinearRelation):
-    """Single-record packing: one ciphertext in, one polynomial and J words per limb out."""
+    """Single-record packing: one ciphertext in, one polynomial and J words per limb out.
+
+    Built by `linear_relation`, which sees to it that `inputs` are what the request's digest covers.
+    """
 
     label = "blindproof linear single"
     packing = Packing.SINGLE
@@ -403,26 +408,63 @@ def flooding_bits(values: tuple[int, ...], flooding_log2: int) -> npt.NDArray[np
     )
 
 
-def prove_linear(
-    relation: BatchLinearRelation | SingleLinearRelation, secrets: LinearWitness, server_key: bytes
-) -> bytes:
-    """Prove one linear answer."""
-    return prove(relation, relation.witness(secrets), server_key)
+def linear_relation(
+    request: Request,
+    ciphertexts: SeededCiphertexts,
+    key: EnrolledKey,
+    outputs: Words | tuple[Words, Words],
+) -> BatchLinearRelation | SingleLinearRelation:
+    """The relation of one answer: the way to build one from what travelled.
 
+    Binds together what the constructors take on trust: the expanded inputs are those of the
+    request's digest, and the key is the one the request names.
 
-def verify_linear(
-    relation: BatchLinearRelation | SingleLinearRelation, proof: bytes
-) -> SoundnessReport:
-    """Verify one linear answer: margins, soundness, then the proof.
+    Args:
+        request: who asked what.
+        ciphertexts: the inputs.
+        key: the client's enrolled key.
+        outputs: batch: words (J, 2, L, N); single: mask (L, N) and body (J, L).
 
     Raises:
-        VerificationError: naming the check that refused.
+        VerificationError: inputs, key or outputs are not those of the request and its card.
     """
-    bounds = relation.card.bounds(relation.packing)
+    card = request.card
+    parameters = card.profile(request.packing).parameters
+    limbs = len(parameters.moduli)
+    require(
+        ciphertexts.digest == request.input_digest and ciphertexts.moduli == parameters.moduli,
+        Check.STATEMENT,
+        "the ciphertexts are not the ones the request names",
+    )
+    require(
+        key.digest == request.key_digest
+        and key.request.client_id == request.client_id
+        and key.request.server_id == request.server_id
+        and key.request.ring_degree == parameters.ring_degree
+        and key.request.moduli[:limbs] == parameters.moduli,
+        Check.STATEMENT,
+        "the key is not the one the request names, or was enrolled for other parameters",
+    )
+    batch = request.packing is Packing.BATCH
+    fits = isinstance(outputs, tuple) != batch and (batch or len(ciphertexts.seeds) == 1)
+    require(fits, Check.STATEMENT, f"not the inputs and outputs of packing '{request.packing}'")
+    keys = len(card.outputs) if batch else 1
+    require(key.request.keys >= keys, Check.STATEMENT, f"the model needs {keys} enrolled keys")
+    pairs = key.pairs(keys, limbs)
+    if isinstance(outputs, tuple):
+        mask, body = outputs
+        return SingleLinearRelation(request, ciphertexts.words[0], pairs[0], mask, body)
+    return BatchLinearRelation(request, ciphertexts.words, pairs, outputs)
+
+
+def require_margins(card: ModelCard, packing: Packing) -> None:
+    """Refuse a card whose answers could wrap around Q or drown in their own error.
+
+    Raises:
+        VerificationError: no wrap, or precision.
+    """
+    bounds = card.bounds(packing)
     margin = f"{bounds.no_wrap_bits:.2f} bits between the largest answer and Q/2"
     require(bounds.no_wrap_bits >= MIN_NO_WRAP_BITS, Check.NO_WRAP, margin)
     precision = f"the error bound leaves {bounds.precision_bits:.1f} bits"
     require(bounds.precision_bits > 0, Check.PRECISION, precision)
-    report = require_soundness(relation)
-    verify(relation, proof)
-    return report

@@ -6,8 +6,6 @@ the relation's challenges, row challenges; test polynomials; positions; columns,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -20,8 +18,8 @@ from zk_layers.ligero.messages import encode_projections, row_challenges
 from zk_layers.ligero.shape import COMPONENTS, limb_shapes
 from zk_layers.merkle import LEAF_PREFIX, SALT_BYTES, merkle_tree, open_leaves
 from zk_layers.randomness import ProverRandomness
-from zk_layers.relation import Challenges, Relation, mask_name
-from zk_layers.shortness import Integers, Projection, integer_residues
+from zk_layers.relation import Challenges, Relation, Witness, mask_name
+from zk_layers.shortness import Projection, integer_residues
 
 Words = npt.NDArray[np.uint64]
 
@@ -30,19 +28,6 @@ MAX_ATTEMPTS = 200
 
 class ProjectionOutOfRange(BlindproofError):  # noqa: N818  (an event, not a fault)
     """A projection fell outside its interval: throw the attempt away, start afresh."""
-
-
-@dataclass(frozen=True)
-class Witness:
-    """What the prover knows.
-
-    Attributes:
-        blocks: per limb, words by block name, masks left out.
-        families: members of each family as integers, by family name.
-    """
-
-    blocks: tuple[dict[str, Words], ...]
-    families: dict[str, Integers]
 
 
 class Prover:
@@ -58,6 +43,7 @@ class Prover:
             family.name: randomness.masks(family.name, family.projections, family.mask_bound)
             for family in relation.families
         }
+        self._opened = False
         self.coefficients: list[Words] = []
         self.blinding: list[dict[str, Words]] = []
         self.quotients: list[Words] = []
@@ -106,6 +92,12 @@ class Prover:
         self.quotients.append(quotient)
         return blinding
 
+    def open_once(self) -> None:
+        """Refuse to open the commitment a second time: columns of two openings would leak."""
+        if self._opened:
+            raise RuntimeError("a commitment opens once: commit afresh for another answer")
+        self._opened = True
+
     def project(self, relation: Relation, projections: tuple[Projection, ...]) -> list[list[int]]:
         """The integers U_s = <r_s, x> + y_s of every family."""
         return [
@@ -121,11 +113,12 @@ class Prover:
         ]
 
     def answer(self, relation: Relation) -> bytes:
-        """The whole proof.
+        """The whole proof; once, for a commitment opens once.
 
         Raises:
             ProjectionOutOfRange: nothing of this attempt may leave the prover.
         """
+        self.open_once()
         transcript = relation.begin()
         transcript.absorb("root", self.root)
         relation.absorb_after_root(transcript)

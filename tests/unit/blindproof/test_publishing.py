@@ -10,7 +10,7 @@ from protocol.errors import ModelError, PlanningError
 from protocol.parameters import Mode, Packing
 from server.registry import ModelRegistry
 from tests.integration.example_models import linear_model
-from zk_layers.registration import verify_registration
+from zk_layers.verify import verify_registration
 
 MODEL = linear_model()
 

@@ -10,6 +10,7 @@ import pytest
 from client_sdk.keystore import PASSPHRASE_VARIABLE, KeyStore
 from protocol.errors import KeyStoreError
 from tests.unit.client_sdk.conftest import MODULI
+from wire.stored_key import Enrolment, encode_enrolment
 
 SECRET = np.random.default_rng(9).integers(-1, 2, 4096).astype(np.int8)
 
@@ -20,7 +21,7 @@ def never() -> np.ndarray:
 
 def test_a_store_is_the_same_when_opened_again(store, tmp_path, key):
     assert np.array_equal(store.secret(4096, lambda: SECRET), SECRET)
-    store.add_enrolled_key(key)
+    store.add_enrolled_key(Enrolment(key, b"proof"))
     store.count_disclosure(7)
     again = KeyStore(tmp_path / "keys", passphrase="right")
     assert again.client_id == store.client_id
@@ -29,7 +30,8 @@ def test_a_store_is_the_same_when_opened_again(store, tmp_path, key):
     assert np.array_equal(again.secret(4096, never), SECRET)
     found = again.enrolled_key(store.client_id, "server", 4096, MODULI, 2)
     assert found is not None
-    assert found.digest == key.digest
+    assert found.key.digest == key.digest
+    assert found.proof == b"proof"
 
 
 def test_two_stores_share_nothing(tmp_path, quick_scrypt):
@@ -86,7 +88,7 @@ def test_nothing_secret_is_on_disk_in_the_clear(store, tmp_path):
 
 
 def test_files_are_private(store, tmp_path, key):
-    store.add_enrolled_key(key)
+    store.add_enrolled_key(Enrolment(key, b"proof"))
     root = tmp_path / "keys"
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
     for path in root.rglob("*"):
@@ -104,17 +106,17 @@ def test_an_altered_store_is_refused(store, tmp_path, position: int):
 
 
 def test_an_enrolled_key_put_there_by_somebody_else_is_not_used(store, tmp_path, key):
-    from wire.stored_key import encode_key
-
-    (tmp_path / "keys" / "keys" / f"{key.digest.hex()}.key").write_bytes(encode_key(key))
+    (tmp_path / "keys" / "keys" / f"{key.digest.hex()}.key").write_bytes(
+        encode_enrolment(Enrolment(key, b"proof"))
+    )
     assert store.enrolled_key(store.client_id, "server", 4096, MODULI, 2) is None
 
 
 def test_an_altered_enrolled_key_is_refused(store, tmp_path, key):
-    store.add_enrolled_key(key)
+    store.add_enrolled_key(Enrolment(key, b"proof"))
     path = tmp_path / "keys" / "keys" / f"{key.digest.hex()}.key"
     data = bytearray(path.read_bytes())
-    data[-8] ^= 1
+    data[-200] ^= 1
     path.write_bytes(data)
     with pytest.raises(KeyStoreError, match="not the one"):
         store.enrolled_key(store.client_id, "server", 4096, MODULI, 2)
@@ -131,13 +133,13 @@ def test_an_altered_enrolled_key_is_refused(store, tmp_path, key):
     ],
 )
 def test_a_key_is_used_only_where_it_fits(store, key, wanted):
-    store.add_enrolled_key(key)
+    store.add_enrolled_key(Enrolment(key, b"proof"))
     client, *rest = wanted
     assert store.enrolled_key(client or store.client_id, *rest) is None
 
 
 def test_a_forgotten_key_is_gone(store, tmp_path, key):
-    store.add_enrolled_key(key)
+    store.add_enrolled_key(Enrolment(key, b"proof"))
     store.forget_enrolled_key(key.digest)
     assert store.enrolled_key(store.client_id, "server", 4096, MODULI, 2) is None
     assert list((tmp_path / "keys" / "keys").iterdir()) == []
@@ -145,7 +147,7 @@ def test_a_forgotten_key_is_gone(store, tmp_path, key):
 
 def test_rotation_replaces_every_secret_but_not_the_identity(store, key):
     store.secret(4096, lambda: SECRET)
-    store.add_enrolled_key(key)
+    store.add_enrolled_key(Enrolment(key, b"proof"))
     store.count_disclosure(5)
     identity, release_key = store.client_id, store.release_key
     store.rotate()

@@ -29,6 +29,8 @@ def result() -> Result:
     )
 
 
+@pytest.mark.accepts("C-43")
+@pytest.mark.rejects("C-43")
 def test_raw_values_need_the_words(result):
     for answer in (False, 1, "yes", None):
         with pytest.raises(PermissionError):

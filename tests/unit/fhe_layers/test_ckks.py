@@ -10,9 +10,9 @@ import pytest
 from fhe_layers import rns, seal_stream
 from fhe_layers.ckks import CkksContext, CkksSecretContext, _secret_limb
 from fhe_layers.moduli import modulus_chain
-from fhe_layers.seeded import expand
 from protocol.errors import EncodingError, NonFiniteError, RangeError, ShapeError
 from protocol.parameters import FRESH_NOISE_BOUND, CkksParameters
+from tests.reference.expansion import expand
 
 DEGREE = 8192
 

@@ -15,10 +15,10 @@ from fhe_layers.planner import (
     plan,
     plan_packings,
 )
-from fhe_layers.seeded import expand
 from protocol.bounds import linear_bounds
 from protocol.errors import ParameterError, PlanningError
 from protocol.parameters import MAX_MODULUS_BITS, Mode, Packing
+from tests.reference.expansion import expand
 
 BREAST_CANCER = LinearModelSpec(
     features=30, outputs=1, input_bound=8.0, row_l1_bound=1 << 19, mode=Mode.PRIVATE

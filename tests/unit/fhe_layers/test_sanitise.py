@@ -8,10 +8,10 @@ from fhe_layers.ckks import CkksSecretContext
 from fhe_layers.layers import linear
 from fhe_layers.moduli import ntt_primes
 from fhe_layers.packing import SingleRecordLayout
-from fhe_layers.seeded import expand
 from protocol.bounds import linear_bounds
 from protocol.errors import ParameterError, ShapeError
 from protocol.parameters import Packing
+from tests.reference.expansion import expand
 
 DEGREE = 8192
 SEED = bytes(range(32))

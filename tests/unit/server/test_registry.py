@@ -12,6 +12,7 @@ from server.registry import ModelBundle, ModelRegistry
 from wire.rpc import Reason
 
 
+@pytest.mark.accepts("C-46")
 def test_a_published_model_comes_back(tmp_path, bundle):
     digest = ModelRegistry(tmp_path / "models").publish(bundle)
     loaded = ModelRegistry(tmp_path / "models").get(digest)
@@ -102,3 +103,10 @@ def test_a_bundle_keeps_to_the_l1_bounds_its_card_declares(bundle):
 def test_the_weights_are_in_no_repr(bundle):
     assert "integers" not in repr(bundle)
     assert isinstance(bundle, ModelBundle)
+
+
+@pytest.mark.rejects("C-46")
+def test_answers_that_are_hardly_flooded_are_not_served(bundle):
+    profiles = tuple(replace(profile, flooding_log2=60) for profile in bundle.card.profiles)
+    with pytest.raises(ModelError, match="floods to a distance"):
+        replace(bundle, card=replace(bundle.card, profiles=profiles))

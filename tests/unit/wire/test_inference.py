@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from protocol.ciphertexts import SeededCiphertexts
 from protocol.errors import EncodingError
 from protocol.parameters import Packing
 from protocol.request import Request
@@ -55,7 +56,7 @@ def request_parts(bundle, packing, rng):
         registration_digest=bytes([2]) * 32,
         input_digest=bytes(32),
     )
-    return request, seeds, bodies
+    return request, SeededCiphertexts(seeds, bodies, parameters.moduli)
 
 
 @pytest.fixture
@@ -76,20 +77,21 @@ def response(bundle, packing, rng) -> Response:
 
 
 def test_a_request_comes_back(bundle, packing, request_parts):
-    request, seeds, bodies = request_parts
-    header, *rest = encode_request(request, seeds, bodies)
+    request, ciphertexts = request_parts
+    header, *rest = encode_request(request, ciphertexts)
     decoded = decode_header(header)
     assert decoded.packing is packing
     assert decoded.model_digest == bundle.card.digest
     assert decoded.key_digest == request.key_digest
     assert decoded.registration_digest == request.registration_digest
-    assert decoded.ciphertexts == len(seeds)
+    assert decoded.ciphertexts == len(ciphertexts.seeds)
     assembler = RequestAssembler(bundle.card, packing)
     for message in rest:
         assembler.add(message)
-    received_seeds, received = assembler.finish()
-    assert received_seeds == seeds
-    assert np.array_equal(received, bodies)
+    received = assembler.finish()
+    assert received.seeds == ciphertexts.seeds
+    assert np.array_equal(received.bodies, ciphertexts.bodies)
+    assert received.moduli == ciphertexts.moduli
 
 
 def test_a_request_with_a_ciphertext_missing_or_too_many_is_refused(bundle, packing, request_parts):

@@ -13,8 +13,8 @@ from fhe_layers.ckks import CkksContext, CkksSecretContext
 from fhe_layers.layers import linear
 from fhe_layers.moduli import modulus_chain, ntt_primes
 from fhe_layers.packing import SingleRecordLayout
-from fhe_layers.seeded import expand
 from protocol.errors import ParameterError, ShapeError
+from tests.reference.expansion import expand
 
 DEGREE = 8192
 LIMIT = (1 << 15) - 1

@@ -1,0 +1,71 @@
+"""Just enough lattice reduction to find short solutions of a few linear equations mod Q."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+Vector = list[int]
+
+
+def _dot(a: list[Fraction] | Vector, b: list[Fraction] | Vector) -> Fraction:
+    return sum((Fraction(x) * y for x, y in zip(a, b, strict=True)), Fraction(0))
+
+
+def _orthogonalised(basis: list[Vector]) -> tuple[list[list[Fraction]], list[list[Fraction]]]:
+    """Gram-Schmidt vectors and coefficients."""
+    vectors: list[list[Fraction]] = []
+    factors: list[list[Fraction]] = []
+    for row in basis:
+        vector, factor = [Fraction(x) for x in row], []
+        for other in vectors:
+            mu = _dot(row, other) / _dot(other, other)
+            factor.append(mu)
+            vector = [x - mu * y for x, y in zip(vector, other, strict=True)]
+        vectors.append(vector)
+        factors.append(factor)
+    return vectors, factors
+
+
+def reduced(basis: list[Vector]) -> list[Vector]:
+    """The basis after LLL (Lenstra, Lenstra and Lovasz 1982), delta = 3/4."""
+    basis = [list(row) for row in basis]
+    k = 1
+    while k < len(basis):
+        for j in range(k - 1, -1, -1):
+            _, factors = _orthogonalised(basis[: k + 1])
+            q = round(factors[k][j])
+            basis[k] = [x - q * y for x, y in zip(basis[k], basis[j], strict=True)]
+        vectors, factors = _orthogonalised(basis[: k + 1])
+        before, after = _dot(vectors[k - 1], vectors[k - 1]), _dot(vectors[k], vectors[k])
+        if after >= (Fraction(3, 4) - factors[k][k - 1] ** 2) * before:
+            k += 1
+        else:
+            basis[k - 1], basis[k] = basis[k], basis[k - 1]
+            k = max(k - 1, 1)
+    return basis
+
+
+def short_representative(point: Vector, basis: list[Vector]) -> Vector:
+    """point minus a near lattice vector (Babai's nearest plane)."""
+    basis = reduced(basis)
+    vectors, _ = _orthogonalised(basis)
+    for row, vector in zip(reversed(basis), reversed(vectors), strict=True):
+        q = round(_dot(point, vector) / _dot(vector, vector))
+        point = [x - q * y for x, y in zip(point, row, strict=True)]
+    return point
+
+
+def short_solution(rows: tuple[Vector, Vector], targets: tuple[int, int], modulus: int) -> Vector:
+    """Short integers x with <row, x> = target mod Q, for two rows of any length above two."""
+    (a, b), (c, d) = rows[0][:2], rows[1][:2]
+    inverse = pow(a * d - b * c, -1, modulus)
+
+    def solved(e: int, f: int) -> Vector:
+        return [(e * d - b * f) * inverse % modulus, (a * f - e * c) * inverse % modulus]
+
+    size = len(rows[0])
+    basis = [[modulus * (i == j) for j in range(size)] for i in range(2)]
+    for s in range(2, size):
+        unit = [int(j == s) for j in range(2, size)]
+        basis.append([-x for x in solved(rows[0][s], rows[1][s])] + unit)
+    return short_representative(solved(*targets) + [0] * (size - 2), basis)

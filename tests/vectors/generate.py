@@ -1,0 +1,68 @@
+"""Write the test vectors beside this file: ``python -m tests.vectors.generate``.
+
+The vectors pin the transcript of `blindproof/1`: the order of what is absorbed and drawn in each
+kind of proof, and the bytes of every primitive of the transcript for a fixed sequence.  They change
+only together with the protocol version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from protocol.digests import digest, words_digest
+from protocol.encoding import encode
+from tests.vectors.recording import recorded_orders
+from zk_layers.transcript import Transcript
+
+MODULUS = 1152921504606830593
+FOLDER = Path(__file__).resolve().parent
+
+
+def transcript_vector() -> dict[str, str]:
+    """Outputs of one transcript that uses every operation once, as hex or digests."""
+    transcript = Transcript("vector")
+    transcript.absorb("first", b"some bytes")
+    transcript.absorb("empty", b"")
+    found = {"seed": transcript.challenge_seed("seed").hex()}
+    words = transcript.challenge_field("field", (2, 5), MODULUS)
+    found["field"] = words.astype("<u8").tobytes().hex()
+    bits = transcript.challenge_bits("bits", 2, 9)
+    found["bits"] = bits.tobytes().hex()
+    integers = transcript.challenge_integers("integers", 2, 3)
+    found["integers"] = integers.astype("<i4").tobytes().hex()
+    positions = transcript.challenge_positions("positions", 131, 8192)
+    found["positions"] = hashlib.sha256(positions.astype("<i8").tobytes()).hexdigest()
+    transcript.absorb("last", bytes(range(256)))
+    found["end"] = transcript.challenge_seed("end").hex()
+    return found
+
+
+def digest_vector() -> dict[str, str]:
+    """Canonical encoding and digests of one value of every kind."""
+    value = (None, True, False, 0, -1, 128, -(1 << 70), 1.5, "text \u00e9", b"\x00\xff", ((), (1,)))
+    words = np.arange(6, dtype=np.uint64).reshape(2, 3)
+    return {
+        "encoding": encode(value).hex(),
+        "digest": digest("label", value).hex(),
+        "words": words_digest("label", words).hex(),
+        "words in chunks": words_digest("label", words, 16).hex(),
+    }
+
+
+def main() -> None:
+    """Write all vectors."""
+    for name, content in (
+        ("transcript", transcript_vector()),
+        ("digests", digest_vector()),
+        ("orders", recorded_orders()),
+    ):
+        text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+        (FOLDER / f"{name}.json").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
