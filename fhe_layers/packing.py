@@ -25,23 +25,7 @@ from numpy.typing import NDArray
 
 from fhe_layers import rns
 from protocol.errors import NonFiniteError, ParameterError, ShapeError
-
-
-@dataclass(frozen=True)
-class BatchLayout:
-    """K ciphertexts in, J ciphertexts out, one record per slot."""
-
-    ring_degree: int
-    features: int
-    outputs: int
-
-    def __post_init__(self) -> None:
-        _require_positive(self.ring_degree, self.features, self.outputs)
-
-    @property
-    def record_slots(self) -> int:
-        """Records that fit: N/2."""
-        return self.ring_degree // 2
+from protocol.packing import answer_positions, weight_positions
 
 
 @dataclass(frozen=True)
@@ -63,22 +47,7 @@ class SingleRecordLayout:
     @cached_property
     def output_positions(self) -> NDArray[np.int64]:
         """Coefficient indices (J,) the client is owed: j K."""
-        return np.arange(self.outputs, dtype=np.int64) * self.features
-
-    @cached_property
-    def _weight_exponents(self) -> NDArray[np.int64]:
-        """(J, K) exponents jK - k, in (-K, N)."""
-        return self.output_positions[:, None] - np.arange(self.features, dtype=np.int64)[None, :]
-
-    @cached_property
-    def weight_positions(self) -> NDArray[np.int64]:
-        """Coefficient index (J, K) of each weight in Pi(W), in [0, N); no index occurs twice."""
-        return self._weight_exponents % self.ring_degree
-
-    @cached_property
-    def weight_signs(self) -> NDArray[np.int64]:
-        """(J, K): -1 where X^(jK - k) wraps around X^N = -1, else +1."""
-        return np.where(self._weight_exponents < 0, -1, 1).astype(np.int64)
+        return answer_positions(self.outputs, self.features)
 
     def weight_polynomial(self, weights: rns.Integers) -> rns.Integers:
         """Pi: signed weights (J, K) to signed coefficients (N,). Raises ShapeError."""
@@ -86,19 +55,10 @@ class SingleRecordLayout:
             raise ShapeError(
                 f"weights: expected shape {(self.outputs, self.features)}, found {weights.shape}"
             )
+        index, flipped = weight_positions(self.outputs, self.features, self.ring_degree)
         polynomial = np.zeros(self.ring_degree, dtype=np.int64)
-        polynomial[self.weight_positions] = weights * self.weight_signs
+        polynomial[index] = np.where(flipped, -weights, weights)
         return polynomial
-
-    def weight_polynomial_transpose(self, words: rns.Words, modulus: int) -> rns.Words:
-        """Pi^T over F_modulus: coefficient words (N,) to words (J, K), <v, Pi(W)> = <Pi^T v, W>.
-
-        Raises ShapeError.
-        """
-        rns.require_shape(words, (self.ring_degree,), "words")
-        gathered = np.ascontiguousarray(words[self.weight_positions])
-        negated = rns.modulus(modulus).neg(gathered)
-        return np.where(self.weight_signs < 0, negated, gathered)
 
     def response_ciphertext(
         self, body: rns.Words, mask: rns.Words, moduli: Sequence[int]

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhe_layers.moduli import ntt_primes
-from fhe_layers.packing import BatchLayout, SingleRecordLayout, fixed_point
+from fhe_layers.packing import SingleRecordLayout, fixed_point
 from protocol.errors import EncodingError, NonFiniteError, ParameterError, ShapeError
+from protocol.packing import weight_positions
 
 PRIME = ntt_primes(8192, 60, 1)[0]
 
@@ -42,22 +43,10 @@ def test_the_owed_coefficients_are_the_dot_products(layout: SingleRecordLayout, 
     assert owed == (weights @ record).tolist()
 
 
-@given(layouts(), st.integers(0, 2**32 - 1))
-def test_the_transpose_is_the_adjoint(layout: SingleRecordLayout, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    weights = rng.integers(-32767, 32768, (layout.outputs, layout.features))
-    words = rng.integers(0, PRIME, layout.ring_degree, dtype=np.uint64)
-    polynomial = layout.weight_polynomial(weights)
-    left = sum(int(v) * int(w) for v, w in zip(words, polynomial, strict=True))
-    gathered = layout.weight_polynomial_transpose(words, PRIME)
-    assert (gathered < PRIME).all()
-    right = sum(int(v) * int(w) for v, w in zip(gathered.flat, weights.flat, strict=True))
-    assert (left - right) % PRIME == 0
-
-
 @given(layouts())
 def test_no_coefficient_holds_two_weights(layout: SingleRecordLayout) -> None:
-    positions = layout.weight_positions.reshape(-1)
+    index, _ = weight_positions(layout.outputs, layout.features, layout.ring_degree)
+    positions = index.reshape(-1)
     assert np.unique(positions).size == positions.size
     assert positions.min() >= 0
     assert positions.max() < layout.ring_degree
@@ -70,24 +59,15 @@ def test_a_full_polynomial_fits_and_one_more_does_not() -> None:
 
 
 @pytest.mark.parametrize(("degree", "features", "outputs"), [(3, 1, 1), (64, 0, 1), (64, 1, 0)])
-@pytest.mark.parametrize("layout", [BatchLayout, SingleRecordLayout])
-def test_meaningless_layouts_are_refused(
-    layout: type, degree: int, features: int, outputs: int
-) -> None:
+def test_meaningless_layouts_are_refused(degree: int, features: int, outputs: int) -> None:
     with pytest.raises(ParameterError):
-        layout(degree, features, outputs)
-
-
-def test_a_batch_holds_half_a_ring_of_records() -> None:
-    assert BatchLayout(8192, 30, 1).record_slots == 4096
+        SingleRecordLayout(degree, features, outputs)
 
 
 def test_arrays_of_another_shape_are_refused() -> None:
     layout = SingleRecordLayout(64, 5, 3)
     with pytest.raises(ShapeError):
         layout.weight_polynomial(np.zeros((5, 3), dtype=np.int64))
-    with pytest.raises(ShapeError):
-        layout.weight_polynomial_transpose(np.zeros(32, dtype=np.uint64), PRIME)
     with pytest.raises(ShapeError):
         layout.response_ciphertext(
             np.zeros((3, 2), dtype=np.uint64),
