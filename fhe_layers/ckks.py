@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fhe_layers import rns, seal_stream, special_limb
+from fhe_layers.encoding import encode_slots
 from protocol.errors import EncodingError, NonFiniteError, ParameterError, RangeError, ShapeError
 from protocol.parameters import CkksParameters
 
@@ -100,13 +101,13 @@ class CkksSecretContext:
             RangeError: a value too large to be encoded below Q/4.
         """
         self._check_slots(values)
-        scale = math.ldexp(1.0, self.parameters.input_scale_log2)
-        shape = (len(values), len(self.parameters.moduli), self.parameters.ring_degree)
-        seeds, c0 = [], np.empty(shape, dtype=np.uint64)
-        plaintext = self.context.library.Plaintext()
-        for index, row in enumerate(values.tolist()):
-            self.context.encoder.encode(row, scale, plaintext)
-            seed, c0[index] = _seeded(self._encryptor.encrypt_symmetric(plaintext))
+        parameters = self.parameters
+        degree, moduli = parameters.ring_degree, parameters.moduli
+        c0 = encode_slots(values, degree, parameters.input_scale_log2, moduli)
+        seeds = []
+        for message in c0:
+            seed, mask = self._encrypt_zero()
+            message[:] = rns.add(message, mask, moduli)
             seeds.append(seed)
         return seeds, c0
 
@@ -125,7 +126,7 @@ class CkksSecretContext:
         plaintext = np.zeros((len(moduli), degree), dtype=np.uint64)
         for limb, prime in enumerate(moduli):
             plaintext[limb, : len(values)] = [value % prime for value in values]
-        seed, c0 = _seeded(self._encryptor.encrypt_zero_symmetric())
+        seed, c0 = self._encrypt_zero()
         return seed, rns.add(c0, rns.to_ntt(plaintext, moduli), moduli)
 
     def decrypt_slots(self, words: rns.Words, scale_log2: int) -> NDArray[np.float64]:
@@ -157,6 +158,10 @@ class CkksSecretContext:
         Secret material: see the warning at the top of this module.
         """
         return self.decrypt_coefficients(words, range(self.parameters.ring_degree))
+
+    def _encrypt_zero(self) -> tuple[bytes, rns.Words]:
+        """A fresh seeded encryption of zero: the seed of c1, and c0 as NTT words (L, N)."""
+        return _seeded(self._encryptor.encrypt_zero_symmetric())
 
     def _check_slots(self, values: NDArray[np.float64]) -> None:
         if values.ndim != 2 or values.dtype != np.float64 or 0 in values.shape:
