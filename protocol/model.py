@@ -45,6 +45,7 @@ Words = npt.NDArray[np.uint64]
 CARD_LABEL = "blindproof model card"
 MAX_CARD_BYTES = 1 << 20
 MAX_NAME = 200
+MAX_PURPOSE = 2000
 MAX_INPUT_BOUND = 2.0**64
 MAX_UNIT_EXPONENT = 1000
 
@@ -155,6 +156,8 @@ class ModelCard:
         for text in (self.name, self.version, *self.outputs, *self.labels, *columns):
             if not 0 < len(text) <= MAX_NAME:
                 raise ModelError(f"names must have 1 to {MAX_NAME} characters")
+        if len(self.purpose) > MAX_PURPOSE:
+            raise ModelError(f"the purpose has {len(self.purpose)} characters, at most {MAX_PURPOSE}")
         if not self.features or not self.outputs:
             raise ModelError("a model needs at least one feature and one output")
         for kind, names in (("feature", columns), ("output", self.outputs)):

@@ -86,6 +86,7 @@ INVALID_PRIVATE = {
     "empty name": {"name": ""},
     "long name": {"name": "x" * (MAX_NAME + 1)},
     "empty version": {"version": ""},
+    "long purpose": {"purpose": "x" * 2001},
     "empty output name": {"outputs": ("", "b")},
     "no features": {"features": ()},
     "no outputs": {"outputs": ()},
