@@ -1,0 +1,53 @@
+"""What the README shows is accepted by the code."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import blindproof
+from blindproof.cli import app
+from blindproof.model_file import ModelFile
+
+
+def _blocks(root: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+
+
+def test_the_model_file_is_a_model(repository_root: Path):
+    (text,) = _blocks(repository_root, "json")
+    model = ModelFile.model_validate(json.loads(text)).model()
+    assert model.weights.shape == (1, len(model.features))
+
+
+def test_the_python_snippet_uses_names_that_exist(repository_root: Path):
+    (text,) = _blocks(repository_root, "python")
+    imported = [
+        alias.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom) and node.module == "blindproof"
+        for alias in node.names
+    ]
+    assert imported
+    for name in imported:
+        assert hasattr(blindproof, name)
+
+
+def test_the_commands_exist(repository_root: Path):
+    text = (repository_root / "README.md").read_text()
+    named = set(re.findall(r"^    blindproof (\w+)", text, re.MULTILINE))
+    registered = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert named
+    assert named <= registered
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_links_lead_somewhere(repository_root: Path, document: str):
+    path = repository_root / document
+    targets = re.findall(r"\]\(([^)#]+)\)", path.read_text())
+    missing = [target for target in targets if not (path.parent / target).exists()]
+    assert missing == []
