@@ -207,6 +207,12 @@ def expand_seal_seed(seed: bytes, moduli: Sequence[int], n: SupportsIndex) -> _W
 def expand_seal_seeds(seeds: Sequence[bytes], moduli: Sequence[int], n: SupportsIndex) -> _Words:
     """``expand_seal_seed`` of each seed, ``W[K, L, n]``."""
 
+def expand_ciphertexts(seeds: Sequence[bytes], c0: _Words, moduli: Sequence[int]) -> _Words:
+    """Whole ciphertexts: ``W[K, L, n]`` and ``K`` seeds to ``W[K, 2, L, n]``.
+
+    ``c0`` is copied beside the polynomials that ``expand_seal_seeds`` returns.
+    """
+
 def sha256_chunks(data: NDArray[Any] | ReadableBuffer, chunk_bytes: SupportsIndex) -> bytes:
     """The concatenated SHA-256 of each chunk of a C-contiguous buffer.
 
@@ -231,4 +237,18 @@ def merkle_nodes(leaves: _Bytes, prefix: bytes) -> _Bytes:
 
     Heap order: node 1 is the root, node ``m + j`` is leaf ``j``, node 0 is zero, and node ``i`` is
     ``SHA-256(prefix || node 2i || node 2i+1)``.
+    """
+
+def merkle_root(
+    leaves: _Bytes,
+    positions: NDArray[np.int64],
+    opening: bytes,
+    count: SupportsIndex,
+    prefix: bytes,
+) -> bytes:
+    """The root of the tree that ``merkle_nodes`` builds over ``count`` leaves, from some of them.
+
+    ``leaves`` is ``uint8[t, 32]``, ``t >= 1``, at ascending distinct ``positions``; ``opening`` is
+    the concatenation of the sibling nodes that cannot be computed, level by level from the leaves
+    up, by ascending index. ``ValueError`` if it has another length.
     """

@@ -53,11 +53,7 @@ class SeededCiphertexts:
     @cached_property
     def words(self) -> Words:
         """The ciphertexts (K, 2, L, N): c_1 is exactly what SEAL's generator gives for a seed."""
-        count, limbs, degree = self.bodies.shape
-        words = np.empty((count, 2, limbs, degree), dtype=np.uint64)
-        words[:, 0] = self.bodies
-        words[:, 1] = kernels.expand_seal_seeds(list(self.seeds), list(self.moduli), degree)
-        return words
+        return kernels.expand_ciphertexts(list(self.seeds), self.bodies, list(self.moduli))
 
     @cached_property
     def digest(self) -> bytes:

@@ -157,7 +157,9 @@ class ModelCard:
             if not 0 < len(text) <= MAX_NAME:
                 raise ModelError(f"names must have 1 to {MAX_NAME} characters")
         if len(self.purpose) > MAX_PURPOSE:
-            raise ModelError(f"the purpose has {len(self.purpose)} characters, at most {MAX_PURPOSE}")
+            raise ModelError(
+                f"the purpose has {len(self.purpose)} characters, at most {MAX_PURPOSE}"
+            )
         if not self.features or not self.outputs:
             raise ModelError("a model needs at least one feature and one output")
         for kind, names in (("feature", columns), ("output", self.outputs)):

@@ -8,8 +8,6 @@ cannot be computed.
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import numpy.typing as npt
 
@@ -54,18 +52,8 @@ def verify_leaves(
     Raises:
         VerificationError: when the opening leads to another root.
     """
-    needed = sibling_nodes(positions, count)
-    nodes = {node: opening[HASH_BYTES * i : HASH_BYTES * (i + 1)] for i, node in enumerate(needed)}
-    nodes.update(
-        (count + int(position), leaf.tobytes())
-        for position, leaf in zip(positions, leaves, strict=True)
-    )
-    level = sorted({(count + int(position)) >> 1 for position in positions})
-    while level[0] >= 1:
-        for node in level:
-            pair = NODE_PREFIX + nodes[2 * node] + nodes[2 * node + 1]
-            nodes[node] = hashlib.sha256(pair).digest()
-        if level == [1]:
-            break
-        level = sorted({node >> 1 for node in level})
-    require(nodes[1] == root, Check.MERKLE, "the opened columns do not belong to the root")
+    expected = HASH_BYTES * len(sibling_nodes(positions, count))
+    fits = len(opening) == expected
+    require(fits, Check.MERKLE, f"an opening of {len(opening)} bytes, {expected} expected")
+    found = kernels.merkle_root(leaves, positions, opening, count, NODE_PREFIX)
+    require(found == root, Check.MERKLE, "the opened columns do not belong to the root")

@@ -100,7 +100,7 @@ class Challenges:
         raise KeyError(name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Witness:
     """What the prover knows.
 

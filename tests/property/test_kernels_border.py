@@ -57,6 +57,7 @@ CALLS = {
     kernels.xof_field: "sqc",
     kernels.chacha_bytes: "sc",
     kernels.chacha_field: "sqc",
+    kernels.expand_ciphertexts: "Sam",
     kernels.expand_seal_seed: "smc",
     kernels.expand_seal_seeds: "Smc",
     kernels.sha256_chunks: "ac",
@@ -64,6 +65,7 @@ CALLS = {
     kernels.gather_columns: "aa",
     kernels.hash_leaves: "aas",
     kernels.merkle_nodes: "as",
+    kernels.merkle_root: "aascs",
 }
 
 DTYPES = (np.uint64, np.int64, np.uint8, np.int32, np.float64, np.complex128, ">u8", "O", "U3")

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels import gather_columns, hash_columns, hash_leaves, merkle_nodes, sha256_chunks
+from kernels import (
+    gather_columns,
+    hash_columns,
+    hash_leaves,
+    merkle_nodes,
+    merkle_root,
+    sha256_chunks,
+)
 from tests.reference import merkle
 from tests.reference.inputs import generators
 
@@ -88,6 +95,69 @@ def test_merkle_nodes(rng, depth, prefix):
     assert found.shape == (2 ** (depth + 1), 32)
     wanted = merkle.nodes([leaf.tobytes() for leaf in leaves], prefix)
     assert [node.tobytes() for node in found] == wanted
+
+
+def opening_of(tree, positions):
+    """The opening of positions of a tree in heap order, and the twin's root from it."""
+    count = len(tree) // 2
+    opening = b"".join(tree[node].tobytes() for node in merkle.siblings(positions, count))
+    opened = {position: tree[count + position].tobytes() for position in positions}
+    return opening, opened
+
+
+@given(generators(), st.integers(0, 7), prefixes, st.data())
+def test_merkle_root(rng, depth, prefix, data):
+    count = 2**depth
+    leaves = rng.integers(0, 256, (count, 32), dtype=np.uint8)
+    positions = sorted(data.draw(st.sets(st.integers(0, count - 1), min_size=1)))
+    tree = merkle_nodes(leaves, prefix)
+    opening, opened = opening_of(tree, positions)
+    found = merkle_root(leaves[positions], np.array(positions), opening, count, prefix)
+    assert found == tree[1].tobytes()
+    assert found == merkle.root(opened, opening, count, prefix)
+    # An opening that belongs to no tree has the root that the twin computes, too.
+    forged = rng.bytes(len(opening))
+    found = merkle_root(leaves[positions], np.array(positions), forged, count, prefix)
+    assert found == merkle.root(opened, forged, count, prefix)
+
+
+@given(generators(), st.integers(0, 5), st.data())
+def test_merkle_root_depends_on_every_bit(rng, depth, data):
+    count = 2**depth
+    positions = sorted(data.draw(st.sets(st.integers(0, count - 1), min_size=1)))
+    tree = merkle_nodes(rng.integers(0, 256, (count, 32), dtype=np.uint8), b"node")
+    opening, _ = opening_of(tree, positions)
+    leaves = tree[count:][positions]
+    shown = np.frombuffer(leaves.tobytes() + opening, dtype=np.uint8).copy()
+    shown[rng.integers(0, len(shown))] ^= 1 << int(rng.integers(0, 8))
+    leaves, opening = shown[: leaves.size].reshape(leaves.shape), shown[leaves.size :].tobytes()
+    assert merkle_root(leaves, np.array(positions), opening, count, b"node") != tree[1].tobytes()
+
+
+def test_merkle_root_refusals():
+    leaves, positions = np.zeros((2, 32), dtype=np.uint8), np.array([1, 6])
+    root = merkle_root(leaves, positions, bytes(128), 8, b"")
+    assert len(root) == 32
+    for size in (0, 96, 127, 129, 160):
+        with pytest.raises(ValueError, match=f"opening: expected 128 bytes, found {size}"):
+            merkle_root(leaves, positions, bytes(size), 8, b"")
+    for bad in ([6, 1], [6, 6]):
+        with pytest.raises(ValueError, match="positions: expected ascending distinct positions"):
+            merkle_root(leaves, np.array(bad), bytes(128), 8, b"")
+    for bad in ([1, 8], [-1, 6]):
+        with pytest.raises(ValueError, match=r"indices in \[0, 8\)"):
+            merkle_root(leaves, np.array(bad), bytes(128), 8, b"")
+    with pytest.raises(ValueError, match="positions: expected at least one"):
+        merkle_root(leaves[:0], positions[:0], b"", 8, b"")
+    with pytest.raises(ValueError, match=r"leaves: expected shape \[2, 32\]"):
+        merkle_root(leaves[:1], positions, bytes(128), 8, b"")
+    for count in (0, 3, 12):
+        with pytest.raises(ValueError, match=f"count: expected a power of two, found {count}"):
+            merkle_root(leaves, positions, bytes(128), count, b"")
+    with pytest.raises(ValueError, match="opening: expected 2048 bytes"):
+        merkle_root(leaves, positions, b"", 2**63, b"")
+    with pytest.raises(ValueError, match="prefix: expected at most 256 bytes"):
+        merkle_root(leaves, positions, bytes(128), 8, bytes(257))
 
 
 def test_refusals(rng):

@@ -12,13 +12,21 @@ from hypothesis import strategies as st
 from kernels import (
     chacha_bytes,
     chacha_field,
+    expand_ciphertexts,
     expand_seal_seed,
     expand_seal_seeds,
     xof_bytes,
     xof_field,
 )
 from tests.reference import seal_seed, stream
-from tests.reference.inputs import HALF_REJECTED, PRIMES, SEAL_REJECTS, uneven_primes
+from tests.reference.inputs import (
+    HALF_REJECTED,
+    PRIMES,
+    SEAL_REJECTS,
+    generators,
+    limb_words,
+    uneven_primes,
+)
 
 seeds32 = st.binary(min_size=32, max_size=32)
 counts = st.sampled_from([0, 1, 2, 31, 32, 33, 500, 2047, 2048, 2049, 5000])
@@ -84,6 +92,43 @@ def test_many_seal_seeds():
     found = expand_seal_seeds(seeds, moduli, 700)
     assert np.array_equal(found, [expand_seal_seed(seed, moduli, 700) for seed in seeds])
     assert expand_seal_seeds([], moduli, 700).shape == (0, 2, 700)
+
+
+@given(
+    generators(),
+    st.integers(0, 2),
+    st.lists(st.sampled_from((*PRIMES, SEAL_REJECTS)), max_size=2),
+    st.sampled_from([0, 1, 100, 600]),
+)
+@settings(max_examples=12)
+def test_expand_ciphertexts(rng, count, moduli, n):
+    seeds = [rng.bytes(64) for _ in range(count)]
+    c0 = limb_words(rng, moduli, count, 1, n)[:, 0].copy()
+    c0.flags.writeable = False
+    found = expand_ciphertexts(seeds, c0, moduli)
+    assert found.shape == (count, 2, len(moduli), n)
+    assert found.tolist() == seal_seed.ciphertexts(seeds, c0.tolist(), moduli, n)
+    assert np.array_equal(found[:, 1], expand_seal_seeds(seeds, moduli, n))
+
+
+def test_expand_ciphertexts_refusals():
+    q, seeds = PRIMES[3], [bytes(64)] * 2
+    c0 = np.zeros((2, 1, 40), dtype=np.uint64)
+    with pytest.raises(ValueError, match=r"c0: expected shape \[1, 1, 40\]"):
+        expand_ciphertexts(seeds[:1], c0, [q])
+    with pytest.raises(ValueError, match=r"c0: expected shape \[2, 2, 40\]"):
+        expand_ciphertexts(seeds, c0, [q, q])
+    with pytest.raises(ValueError, match="c0: expected 3 axes"):
+        expand_ciphertexts(seeds, c0[0], [q])
+    with pytest.raises(ValueError, match="seed: expected 64 bytes, found 32"):
+        expand_ciphertexts([bytes(64), bytes(32)], c0, [q])
+    with pytest.raises(TypeError, match="expected an array of uint64"):
+        expand_ciphertexts(seeds, c0.view(np.int64), [q])
+    for index in (0, 39, 77):
+        bad = c0.copy()
+        bad.reshape(-1)[index] = q
+        with pytest.raises(ValueError, match=f"c0: expected words below {q}, found {q}"):
+            expand_ciphertexts(seeds, bad, [q])
 
 
 def test_refusals():

@@ -121,3 +121,10 @@ def expand(seed: bytes, moduli: list[int], n: int) -> list[list[int]]:
             words.append(word % q)
         out.append(words)
     return out
+
+
+def ciphertexts(
+    seeds: list[bytes], c0: list[list[list[int]]], moduli: list[int], n: int
+) -> list[list[list[list[int]]]]:
+    """Words ``[seed][poly][limb][n]``: the given polynomial, then that of the seed."""
+    return [[first, expand(seed, moduli, n)] for seed, first in zip(seeds, c0, strict=True)]

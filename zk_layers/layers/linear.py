@@ -48,7 +48,7 @@ from zk_layers.relation import Block, Challenges, LinearForm, Relation, Witness
 Words = npt.NDArray[np.uint64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearWitness:
     """The server's secrets of one answer.
 

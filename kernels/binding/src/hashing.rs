@@ -1,6 +1,6 @@
 //! SHA-256 over chunks, columns and trees.
 
-use kernels_core::hashing::{self, DIGEST_BYTES};
+use kernels_core::hashing::{self, DIGEST_BYTES, WrongOpening};
 use numpy::{PyArray2, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -123,4 +123,37 @@ pub(crate) fn merkle_nodes<'py>(
     output_size(&[2 * count, DIGEST_BYTES])?;
     let nodes = py.detach(|| hashing::merkle_nodes(leaves, prefix));
     array(py, nodes, [2 * count, DIGEST_BYTES])
+}
+
+/// The root above some leaves of a tree, from an opening.
+#[pyfunction]
+pub(crate) fn merkle_root<'py>(
+    py: Python<'py>,
+    leaves: Array<'py, u8>,
+    positions: Array<'py, i64>,
+    opening: &[u8],
+    count: Length,
+    prefix: &[u8],
+) -> PyResult<Bound<'py, PyBytes>> {
+    let prefix = self::prefix(prefix)?;
+    let count = count.0;
+    if !count.is_power_of_two() {
+        return Err(Refusal::new("count", "a power of two", count).into());
+    }
+    let positions = positions.view::<1>("positions")?;
+    if positions.data.is_empty() {
+        return Err(Refusal::new("positions", "at least one position", "none").into());
+    }
+    let leaves = leaves.exactly("leaves", [positions.shape[0], DIGEST_BYTES])?;
+    let positions = indices("positions", positions.data, count)?;
+    if let Some(index) = positions.windows(2).position(|pair| pair[0] >= pair[1]) {
+        let found = format!("{} before {}", positions[index], positions[index + 1]);
+        return Err(Refusal::new("positions", "ascending distinct positions", found).into());
+    }
+    let root = py
+        .detach(|| hashing::merkle_root(leaves, &positions, opening, count, prefix))
+        .map_err(|WrongOpening { expected }| {
+            Refusal::new("opening", format_args!("{expected} bytes"), opening.len())
+        })?;
+    Ok(PyBytes::new(py, &root))
 }

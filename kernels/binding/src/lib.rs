@@ -20,7 +20,9 @@ mod _native {
     #[pymodule_export]
     use crate::field::{Modulus, combine_rows, gemm};
     #[pymodule_export]
-    use crate::hashing::{gather_columns, hash_columns, hash_leaves, merkle_nodes, sha256_chunks};
+    use crate::hashing::{
+        gather_columns, hash_columns, hash_leaves, merkle_nodes, merkle_root, sha256_chunks,
+    };
     #[pymodule_export]
     use crate::linear::{inner_products, linear_small, linear_words};
     #[pymodule_export]
@@ -31,7 +33,8 @@ mod _native {
     use crate::reed_solomon::ReedSolomon;
     #[pymodule_export]
     use crate::stream::{
-        chacha_bytes, chacha_field, expand_seal_seed, expand_seal_seeds, xof_bytes, xof_field,
+        chacha_bytes, chacha_field, expand_ciphertexts, expand_seal_seed, expand_seal_seeds,
+        xof_bytes, xof_field,
     };
     #[pymodule_export]
     use crate::transform::NegacyclicNtt;

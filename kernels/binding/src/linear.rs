@@ -47,7 +47,7 @@ fn canonical_limbs(
 }
 
 /// Finds the offending word again, for the message.
-fn not_canonical(
+pub(crate) fn not_canonical(
     name: &str,
     words: &[u64],
     moduli: &[kernels_core::Modulus],

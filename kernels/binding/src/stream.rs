@@ -1,11 +1,13 @@
 //! Deterministic streams and SEAL's seed expansion.
 
+use kernels_core::linear::{NotCanonical, Shape};
 use kernels_core::{seal_seed, stream};
-use numpy::{PyArray1, PyArray2, PyArray3};
+use numpy::{PyArray1, PyArray2, PyArray3, PyArray4};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::border::{Length, Prime, Seed, array, moduli, output_size};
+use crate::border::{Array, Length, Prime, Seed, array, moduli, output_size};
+use crate::linear::not_canonical;
 
 type StreamSeed = Seed<{ stream::SEED_BYTES }>;
 type SealSeed = Seed<{ seal_seed::SEED_BYTES }>;
@@ -103,4 +105,34 @@ pub(crate) fn expand_seal_seeds(
         py.detach(|| seal_seed::expand_many(&seeds, &moduli, n.0)),
         shape,
     )
+}
+
+/// Whole ciphertexts: the given first polynomials, SEAL's uniform polynomials of the seeds.
+#[pyfunction]
+pub(crate) fn expand_ciphertexts<'py>(
+    py: Python<'py>,
+    seeds: Vec<SealSeed>,
+    c0: Array<'py, u64>,
+    moduli: Vec<Prime>,
+) -> PyResult<Bound<'py, PyArray4<u64>>> {
+    let [_, _, n] = c0.view::<3>("c0")?.shape;
+    let (count, limbs) = (seeds.len(), moduli.len());
+    let c0 = c0.exactly("c0", [count, limbs, n])?;
+    let output_shape = [count, 2, limbs, n];
+    output_size(&output_shape)?;
+    let moduli = self::moduli(&moduli);
+    let seeds: Vec<_> = seeds.into_iter().map(|seed| seed.0).collect();
+    let words = py.detach(|| {
+        seal_seed::expand_ciphertexts(&seeds, c0, &moduli, n).map_err(|NotCanonical| {
+            let polys = 1;
+            let shape = Shape {
+                count,
+                polys,
+                limbs,
+                n,
+            };
+            not_canonical("c0", c0, &moduli, shape)
+        })
+    })?;
+    array(py, words, output_shape)
 }

@@ -133,3 +133,61 @@ pub fn merkle_nodes(leaves: &[u8], prefix: &[u8]) -> Vec<u8> {
     }
     nodes
 }
+
+/// An opening that lists more or fewer siblings than its positions need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongOpening {
+    /// The bytes it should have.
+    pub expected: usize,
+}
+
+/// The root of the tree over `count` leaves (a power of two) that [`merkle_nodes`] would build, from
+/// the leaves `[t, 32]` at ascending distinct `positions` and an opening: the siblings that cannot
+/// be computed, level by level from the leaves up, by ascending index.
+///
+/// # Errors
+/// The opening has another length than the positions need.
+pub fn merkle_root(
+    leaves: &[u8],
+    positions: &[usize],
+    opening: &[u8],
+    count: usize,
+    prefix: &[u8],
+) -> Result<[u8; DIGEST_BYTES], WrongOpening> {
+    let mut siblings = opening.as_chunks().0.iter();
+    let mut needed = 0;
+    let mut level: Vec<(usize, [u8; DIGEST_BYTES])> = positions
+        .iter()
+        .zip(leaves.as_chunks().0)
+        .map(|(&position, &leaf)| (count + position, leaf))
+        .collect();
+    while level.first().is_some_and(|&(node, _)| node > 1) {
+        level = level
+            .chunk_by(|(left, _), (right, _)| left ^ 1 == *right)
+            .map(|family| {
+                let (node, first) = family[0];
+                let second = family.get(1).map_or_else(
+                    || {
+                        needed += DIGEST_BYTES;
+                        // Too short an opening is refused in the end.
+                        siblings.next().copied().unwrap_or_default()
+                    },
+                    |&(_, second)| second,
+                );
+                let mut hasher = Sha256::new_with_prefix(prefix);
+                if node % 2 == 0 {
+                    hasher.update(first);
+                    hasher.update(second);
+                } else {
+                    hasher.update(second);
+                    hasher.update(first);
+                }
+                (node / 2, hasher.finalize().into())
+            })
+            .collect();
+    }
+    match level.first() {
+        Some(&(_, root)) if opening.len() == needed => Ok(root),
+        _ => Err(WrongOpening { expected: needed }),
+    }
+}

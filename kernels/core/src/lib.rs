@@ -19,10 +19,12 @@
 
 mod error;
 pub mod hashing;
+mod lanes;
 pub mod linear;
 pub mod matrix;
 mod modulus;
 mod negacyclic;
+mod packed;
 pub mod projection;
 mod reed_solomon;
 pub mod seal_seed;

@@ -2,14 +2,16 @@
 
 use rayon::prelude::*;
 
+use crate::lanes::{LANES, Lanes, Vectorised, Vectors, dispatch};
 use crate::modulus::{MAX_LAZY_PRODUCTS, Modulus};
+use crate::packed::{inner_products, pack_vectors};
 use crate::vectorised;
 
 /// Columns handled by one task of [`combine_rows`].
 const TILE: usize = 512;
 
-/// Inner products handled by one task of [`gemm`].
-const STRIP: usize = 16;
+/// Rows multiplied together by [`gemm`]: their sums fill the vector registers.
+const STRIP: usize = 4;
 
 /// `sum_i weights[c, i] rows[i, :]`: `rows` is `[r, m]`, `weights` `[c, r]`, the result `[c, m]`;
 /// `shape` is `(c, r, m)`.
@@ -71,27 +73,75 @@ pub fn gemm(
     b: &[u64],
     (a_rows, b_rows, m): (usize, usize, usize),
 ) -> Vec<u64> {
-    let mut out = vec![0; a_rows * b_rows];
-    if m == 0 || b_rows == 0 {
-        return out;
+    if m == 0 || a_rows == 0 || b_rows == 0 {
+        return vec![0; a_rows * b_rows];
     }
-    // Split over the rows of `b` as well: `a` is often a single constraint row.
-    let mut strips: Vec<(usize, usize, &mut [u64])> = Vec::new();
-    for (row, line) in out.chunks_exact_mut(b_rows).enumerate() {
-        for (strip, words) in line.chunks_mut(STRIP).enumerate() {
-            strips.push((row, strip * STRIP, words));
+    // The product is spread over the rows of the larger matrix, in strips that stay in the first
+    // cache while the rows of the smaller one pass by.
+    if a_rows < b_rows {
+        transpose(&strips(modulus, b, a, (b_rows, a_rows, m)), b_rows, a_rows)
+    } else {
+        strips(modulus, a, b, (a_rows, b_rows, m))
+    }
+}
+
+/// [`gemm`], none of its sizes zero, in strips of rows of `a`.
+fn strips(
+    modulus: &Modulus,
+    a: &[u64],
+    b: &[u64],
+    (_, b_rows, m): (usize, usize, usize),
+) -> Vec<u64> {
+    let width = m.div_ceil(LANES);
+    let b: Vec<Lanes> = b.chunks_exact(m).flat_map(pack_vectors).collect();
+    a.par_chunks(STRIP * m)
+        .flat_map_iter(|a| {
+            // A short strip is filled up with rows of zeros.
+            let mut strip = vec![[[0; LANES]; STRIP]; width];
+            for (i, row) in a.chunks_exact(m).enumerate() {
+                for (vectors, vector) in strip.iter_mut().zip(pack_vectors(row)) {
+                    vectors[i] = vector;
+                }
+            }
+            let mut out = vec![0; a.len() / m * b_rows];
+            dispatch(StripProducts {
+                modulus,
+                strip: &strip,
+                b: &b,
+                out: &mut out,
+            });
+            out
+        })
+        .collect()
+}
+
+/// The products of one packed strip with all rows of `b`.
+struct StripProducts<'a> {
+    modulus: &'a Modulus,
+    strip: &'a [[Lanes; STRIP]],
+    b: &'a [Lanes],
+    out: &'a mut [u64],
+}
+
+impl Vectorised for StripProducts<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, simd: V) {
+        let width = self.strip.len();
+        let b_rows = self.b.len() / width;
+        for (column, b) in self.b.chunks_exact(width).enumerate() {
+            let products = inner_products(simd, self.modulus, b, self.strip);
+            for (line, product) in self.out.chunks_exact_mut(b_rows).zip(products) {
+                line[column] = product;
+            }
         }
     }
-    strips.into_par_iter().for_each(|(row, start, words)| {
-        let a = &a[row * m..][..m];
-        vectorised(
-            #[inline(always)]
-            || {
-                for (word, b) in words.iter_mut().zip(b[start * m..].chunks_exact(m)) {
-                    *word = modulus.dot_serial(a, b);
-                }
-            },
-        );
-    });
-    out
+}
+
+/// `[rows, columns]` to `[columns, rows]`.
+fn transpose(words: &[u64], rows: usize, columns: usize) -> Vec<u64> {
+    (0..columns)
+        .flat_map(|column| (0..rows).map(move |row| words[row * columns + column]))
+        .collect()
 }

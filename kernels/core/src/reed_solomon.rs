@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::matrix;
 use crate::modulus::{MAX_LAZY_PRODUCTS, Modulus};
-use crate::transform::{CosetTransform, reverse_bits, root_of_unity};
+use crate::transform::{CosetTransform, reverse_bits, reverse_copy, root_of_unity};
 use crate::{Error, vectorised};
 
 const MAX_LENGTH: usize = 1 << 20;
@@ -171,10 +171,7 @@ impl ReedSolomon {
 
     /// Values on `H` (natural order) to coefficients.
     fn interpolate(&self, values: &[u64], out: &mut [u64]) {
-        let bits = self.message_length.trailing_zeros();
-        for (i, word) in out.iter_mut().enumerate() {
-            *word = values[reverse_bits(i, bits)];
-        }
+        reverse_copy(values, out);
         self.message.inverse(out);
     }
 
@@ -193,16 +190,13 @@ impl ReedSolomon {
     #[must_use]
     pub fn evaluate(&self, coefficients: &[u64], m: usize, rows: usize) -> Vec<u64> {
         let n = self.codeword_length();
-        let bits = n.trailing_zeros();
         let mut out = vec![0; rows * n];
         out.par_chunks_exact_mut(n).enumerate().for_each_init(
             || vec![0; n],
             |values, (row, out)| {
                 values[..m].copy_from_slice(&coefficients[row * m..][..m]);
                 self.codeword.forward(values, m);
-                for (i, word) in out.iter_mut().enumerate() {
-                    *word = values[reverse_bits(i, bits)];
-                }
+                reverse_copy(values, out);
             },
         );
         out

@@ -33,6 +33,35 @@ pub(crate) fn reverse_bits(index: usize, bits: u32) -> usize {
     }
 }
 
+/// `out[i] = values[bitrev(i)]`, for a power of two of values.
+pub(crate) fn reverse_copy(values: &[u64], out: &mut [u64]) {
+    /// A tile is `SIDE` times `SIDE` words: each line of the cache is visited once. Word by word,
+    /// the reads would lie a multiple of 4 KiB apart and compete for the same lines.
+    const SIDE: usize = 8;
+    const SIDE_BITS: u32 = SIDE.trailing_zeros();
+    let bits = values.len().trailing_zeros();
+    if bits < 2 * SIDE_BITS {
+        for (i, word) in out.iter_mut().enumerate() {
+            *word = values[reverse_bits(i, bits)];
+        }
+        return;
+    }
+    let stride = values.len() / SIDE;
+    for middle in 0..stride / SIDE {
+        let mut tile = [[0; SIDE]; SIDE];
+        for (i, line) in values.chunks_exact(stride).enumerate() {
+            let words = &line[middle * SIDE..][..SIDE];
+            for (j, &word) in words.iter().enumerate() {
+                tile[reverse_bits(j, SIDE_BITS)][reverse_bits(i, SIDE_BITS)] = word;
+            }
+        }
+        let middle = reverse_bits(middle, bits - 2 * SIDE_BITS);
+        for (line, words) in out.chunks_exact_mut(stride).zip(&tile) {
+            line[middle * SIDE..][..SIDE].copy_from_slice(words);
+        }
+    }
+}
+
 /// The smallest root of unity construction used throughout: for the smallest `base >= 2` that is
 /// no square, `base^((q - 1) / order)`, which has exactly that order.
 ///
@@ -163,13 +192,30 @@ impl CosetTransform {
             nodes *= 2;
         }
         if nodes > 1 {
+            // The first level that does not only copy, from the first block to the others.
             let (first, others) = a.split_at_mut(block);
             first[used..].fill(0);
-            for other in others.chunks_exact_mut(block) {
-                other.copy_from_slice(first);
+            let (left, right) = first.split_at(block / 2);
+            let right = &right[..used.saturating_sub(block / 2)];
+            if block == 1 {
+                others.fill(first[0]);
+                return;
             }
+            for (other, &twiddle) in others.chunks_exact_mut(block).zip(&tree[nodes + 1..]) {
+                spread(left, right, other, twiddle, q);
+            }
+            descend_level(first, &tree[nodes..=nodes], block, q);
+            block /= 2;
+            nodes *= 2;
         } else {
             a[used..].fill(0);
+        }
+        // Two levels in one pass over memory, as long as the loops inside are not short.
+        while block >= 32 {
+            let (upper, lower) = (&tree[nodes..2 * nodes], &tree[2 * nodes..4 * nodes]);
+            descend_two_levels(a, upper, lower, block, q);
+            block /= 4;
+            nodes *= 4;
         }
         while block > 1 {
             let twiddles = &tree[nodes..2 * nodes];
@@ -209,18 +255,52 @@ impl CosetTransform {
     }
 }
 
+/// `out <- (x + s y, x - s y)`, `y` being filled up with zeros; canonical words in, below `4q` out.
+#[inline(always)]
+fn spread(x: &[u64], y: &[u64], out: &mut [u64], twiddle: Shoup, q: u64) {
+    let (left, right) = out.split_at_mut(x.len());
+    for (((&x, &y), left), right) in x.iter().zip(y).zip(&mut *left).zip(&mut *right) {
+        let turned = twiddle.mul_lazy(y, q);
+        *left = x + turned;
+        *right = x + 2 * q - turned;
+    }
+    left[y.len()..].copy_from_slice(&x[y.len()..]);
+    right[y.len()..].copy_from_slice(&x[y.len()..]);
+}
+
 /// `(x, y) <- (x + s y, x - s y)` between the halves of each block; words below `4q` in and out.
 #[inline(always)]
 fn descend_level(a: &mut [u64], twiddles: &[Shoup], block: usize, q: u64) {
     for (block, &twiddle) in a.chunks_exact_mut(block).zip(twiddles) {
         let (left, right) = block.split_at_mut(block.len() / 2);
         for (x, y) in left.iter_mut().zip(right) {
-            let kept = subtract_once(*x, 2 * q);
-            let turned = twiddle.mul_lazy(*y, q);
-            *x = kept + turned;
-            *y = kept + 2 * q - turned;
+            (*x, *y) = descend_pair(*x, *y, twiddle, q);
         }
     }
+}
+
+/// [`descend_level`] twice: `lower` are the twiddles of the halves.
+#[inline(always)]
+fn descend_two_levels(a: &mut [u64], upper: &[Shoup], lower: &[Shoup], block: usize, q: u64) {
+    let (lower, _) = lower.as_chunks::<2>();
+    for ((block, &twiddle), &[first, second]) in a.chunks_exact_mut(block).zip(upper).zip(lower) {
+        let (left, right) = block.split_at_mut(block.len() / 2);
+        let (x0, x1) = left.split_at_mut(left.len() / 2);
+        let (y0, y1) = right.split_at_mut(right.len() / 2);
+        for ((x0, x1), (y0, y1)) in x0.iter_mut().zip(x1).zip(y0.iter_mut().zip(y1)) {
+            let (left0, right0) = descend_pair(*x0, *y0, twiddle, q);
+            let (left1, right1) = descend_pair(*x1, *y1, twiddle, q);
+            (*x0, *x1) = descend_pair(left0, left1, first, q);
+            (*y0, *y1) = descend_pair(right0, right1, second, q);
+        }
+    }
+}
+
+#[inline(always)]
+fn descend_pair(x: u64, y: u64, twiddle: Shoup, q: u64) -> (u64, u64) {
+    let kept = subtract_once(x, 2 * q);
+    let turned = twiddle.mul_lazy(y, q);
+    (kept + turned, kept + 2 * q - turned)
 }
 
 /// `(x, y) <- (x + y, s (x - y))` between the halves of each block; words below `2q` in and out.
