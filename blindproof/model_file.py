@@ -37,8 +37,8 @@ class ModelFile(BaseModel):
     version: str = "1"
     purpose: str = ""
     features: list[FeatureFile]
-    weights: list[list[Number]] | list[Number]
-    intercept: list[Number] | Number = 0.0
+    weights: list[list[Number]] | list[Number] = Field(repr=False)
+    intercept: list[Number] | Number = Field(default=0.0, repr=False)
     outputs: list[str] = ["output"]
     labels: list[str] = []
     link: Literal["identity", "logistic", "argmax"] = "identity"
@@ -90,4 +90,5 @@ def read_model_file(path: Path) -> ModelFile:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{path}: {where or 'file'}: {first['msg']}") from error
+        # The cause would show the file's numbers.
+        raise ModelError(f"{path}: {where or 'file'}: {first['msg']}") from None

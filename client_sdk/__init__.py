@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from client_sdk.aio import AsyncClient, Phase, ServedCard
 from client_sdk.client import Client, list_models
+from client_sdk.disclosure import DecryptionError
 from client_sdk.keystore import KeyStore
 from client_sdk.result import Result, Timings
 from client_sdk.transport import TransportError
@@ -31,6 +32,7 @@ __all__ = [
     "AsyncClient",
     "BlindproofError",
     "Client",
+    "DecryptionError",
     "EncodingError",
     "EnrolmentError",
     "InputError",

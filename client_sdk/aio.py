@@ -7,11 +7,12 @@ words runs in threads, so that the caller's event loop stays alive.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -20,19 +21,22 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from client_sdk.disclosure import DISCLOSURE_LIMIT, release
+from client_sdk.disclosure import DISCLOSURE_LIMIT, release, require_possible
 from client_sdk.encryption import CkksContext, CkksSecretContext, decrypt, encrypt
 from client_sdk.enrolment import enrol
 from client_sdk.evidence import Evidence, request_digests
-from client_sdk.keystore import KeyStore
+from client_sdk.keystore import KeyStore, Snapshot, StaleSnapshotError
 from client_sdk.records import Records, normalise
 from client_sdk.result import Result, Timings, labels_and_scores
-from client_sdk.transport import TlsFiles, Transport
+from client_sdk.transport import KeyUnknownError, TlsFiles, Transport
 from client_sdk.verification import accept_model, outputs_digest, parse_digest, verify_answer
 from protocol.ciphertexts import SeededCiphertexts
 from protocol.errors import (
     EncodingError,
+    EnrolmentError,
+    KeyStoreError,
     ModelError,
+    ParameterError,
     RequestError,
     VerificationError,
 )
@@ -55,6 +59,9 @@ from zk_layers.checks import Check
 Floats = npt.NDArray[np.float64]
 
 DEFAULT_SECONDS = 120.0
+
+SNAPSHOT_ATTEMPTS = 5
+"""Fresh starts before a prediction gives up on a store that others keep rotating."""
 
 
 class Phase(StrEnum):
@@ -117,30 +124,32 @@ class AsyncClient:
             keys: the client's secrets.
             ca: PEM file of the authority of the server's certificate; the system's if None.
             certificate: the client's own PEM file, for servers with mutual TLS.
-            certificate_key: its key.
+            certificate_key: its key; both or neither.
             server_id: the server's name in the transcript; what the server says of itself, over
                 TLS, if None.
-            client_id: the client's; the one drawn with the key store if None.
+            client_id: the client's; if None the common name of its certificate, or the one drawn
+                with the key store.
             tolerance: largest error bound, in units of the output, that is acceptable.
             seconds: time limit of each call.
             observer: called with each phase as it begins.
 
         Raises:
             ModelError: the digest is malformed.
-            TransportError: a PEM file cannot be read.
+            ParameterError: the tolerance is not a positive number.
+            TransportError: a PEM file cannot be used, or a certificate came without its key.
         """
-        tls = TlsFiles(
-            *(None if p is None else Path(p) for p in (ca, certificate, certificate_key))
-        )
+        if tolerance is not None and not tolerance > 0:  # NaN as well
+            raise ParameterError(f"the tolerance must be a positive number, not {tolerance}")
+        tls = TlsFiles.of(ca, certificate, certificate_key)
         self._transport = Transport(target, tls, seconds)
         self._pinned = parse_digest(model)
         self._keys = keys
         self._server_id = server_id
-        self._client_id = client_id or keys.client_id
+        self._client_id = client_id or tls.common_name or keys.client_id
         self._tolerance = tolerance
         self._observe = observer or _unobserved
         self._served: ServedCard | None = None
-        self._contexts: dict[CkksParameters, tuple[bytes, CkksSecretContext]] = {}
+        self._contexts: dict[CkksParameters, tuple[bytes, CkksSecretContext]] = {}  # with epoch
         self._enrolling = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -153,6 +162,11 @@ class AsyncClient:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    @property
+    def client_id(self) -> str:
+        """The client's name in keys and proof transcripts."""
+        return self._client_id
 
     async def close(self) -> None:
         """Close the connection and forget the secret key."""
@@ -193,7 +207,11 @@ class AsyncClient:
         if served.card.mode is Mode.PUBLIC:
             raise ModelError("a public model needs no enrolled keys")
         async with self._enrolling:
-            return (await self._enrol(served)).key.digest
+            for _ in range(SNAPSHOT_ATTEMPTS):
+                snapshot = await asyncio.to_thread(self._snapshot, served)
+                with contextlib.suppress(StaleSnapshotError):
+                    return (await self._enrol(served, snapshot)).key.digest
+        raise KeyStoreError("the key store was rotated again and again: try later")
 
     async def predict(self, records: Records, packing: str = "auto") -> Result:
         """Encrypt records, have them evaluated, verify the proof, decrypt, release.
@@ -204,7 +222,10 @@ class AsyncClient:
 
         Raises:
             InputError: the records do not fit the model; nothing was sent.
+            EnrolmentError: the server no longer knows the enrolled key, which is forgotten: the
+                next call enrols afresh.
             VerificationError: an answer or its proof was refused; nothing was decrypted.
+            DecryptionError: an impossible value was decrypted; nothing was released.
             BlindproofError: see `protocol.errors`.
         """
         served = await self.model()
@@ -234,7 +255,7 @@ class AsyncClient:
             timings=Timings.total([answer.timings for answer in answers]),
             sent_bytes=self._transport.sent_bytes - sent,
             received_bytes=self._transport.received_bytes - received,
-            _raw=np.concatenate([answer.raw for answer in answers]) * served.card.unit,
+            raw=np.concatenate([answer.raw for answer in answers]) * served.card.unit,
         )
 
     def _check_tolerance(self, card: ModelCard, packing: Packing) -> None:
@@ -253,11 +274,9 @@ class AsyncClient:
                 f"{disclosing} values in one request, a key may release {DISCLOSURE_LIMIT}: "
                 "send fewer records at a time"
             )
-        if self._keys.disclosed + disclosing > DISCLOSURE_LIMIT:
-            self._keys.rotate()
-        parameters = card.profile(packing).parameters
-        context = await asyncio.to_thread(self._context, parameters)
-        enrolment = await self._enrolment(served) if card.mode is Mode.PRIVATE else None
+        snapshot = await self._reserved(served, disclosing)
+        enrolment = snapshot.enrolment
+        context = await asyncio.to_thread(self._context, card.profile(packing).parameters, snapshot)
 
         self._observe(Phase.ENCRYPT)
         clock = [time.perf_counter()]
@@ -282,6 +301,12 @@ class AsyncClient:
         expanding = asyncio.create_task(asyncio.to_thread(lambda: ciphertexts.words))
         try:
             response = await self._exchange(request, ciphertexts)
+        except KeyUnknownError as error:
+            await asyncio.to_thread(self._keys.forget_enrolled_key, key_digest)
+            raise EnrolmentError(
+                f"{error}.  The key is forgotten: the next prediction enrols afresh, or do it now "
+                "with client.enrol() or `blindproof enrol`"
+            ) from error
         finally:
             await expanding
         clock.append(time.perf_counter())
@@ -304,13 +329,15 @@ class AsyncClient:
         clock.append(time.perf_counter())
 
         self._observe(Phase.RELEASE)
-        self._keys.count_disclosure(raw.size)
+        require_possible(raw, card, packing)
         released = release(
-            raw, card.bounds(packing), self._keys.release_key, outputs_digest(response.outputs)
+            raw, card.bounds(packing), snapshot.release_key, outputs_digest(response.outputs)
         )
         encrypting, exchanging, verifying, decrypting = np.diff(clock).tolist()
         timings = Timings(encrypting, exchanging, verifying, decrypting, response.timings)
-        return _Answer(evidence, raw, released, report.bits, timings)
+        # The expanded words weigh much more than the seeds they are made from again when needed.
+        kept = replace(evidence, ciphertexts=replace(ciphertexts))
+        return _Answer(kept, raw, released, report.bits, timings)
 
     async def _exchange(self, request: Request, ciphertexts: SeededCiphertexts) -> Response:
         """Send, and receive within the bounds the card sets."""
@@ -325,55 +352,75 @@ class AsyncClient:
         finally:
             await messages.aclose()
 
-    async def _enrolment(self, served: ServedCard) -> Enrolment:
-        """An enrolled key that fits, enrolled now if there is none."""
-        card = served.card
-        async with self._enrolling:
-            enrolment = self._keys.enrolled_key(
-                self._client_id,
-                served.server_id,
-                card.ring_degree,
-                card.key_moduli,
-                card.keys_needed,
-            )
-            return enrolment or await self._enrol(served)
+    async def _reserved(self, served: ServedCard, values: int) -> Snapshot:
+        """Secrets of one epoch, with the release of so many values reserved.
 
-    async def _enrol(self, served: ServedCard) -> Enrolment:
-        card = served.card
+        A private model's come with an enrolled key, enrolled now if there is none.  What follows
+        uses this snapshot alone, so that a rotation from here on leaves the prediction whole: it
+        ends under the secrets it began with, counted against them.
+        """
+        async with self._enrolling:
+            for _ in range(SNAPSHOT_ATTEMPTS):
+                snapshot = await asyncio.to_thread(self._snapshot, served, values)
+                with contextlib.suppress(StaleSnapshotError):
+                    if served.card.mode is Mode.PRIVATE and snapshot.enrolment is None:
+                        enrolment = await self._enrol(served, snapshot)
+                        snapshot = replace(snapshot, enrolment=enrolment)
+                    await asyncio.to_thread(
+                        self._keys.count_disclosure, values, snapshot.epoch, DISCLOSURE_LIMIT
+                    )
+                    return snapshot
+        raise KeyStoreError("the key store was rotated again and again: try later")
+
+    async def _enrol(self, served: ServedCard, snapshot: Snapshot) -> Enrolment:
+        """Enrol keys of a snapshot's secret.  Raises StaleSnapshotError if it was rotated away."""
         self._observe(Phase.ENROL)
-        request = KeyRequest(
-            self._client_id, served.server_id, card.ring_degree, card.key_moduli, card.keys_needed
-        )
-        secret = await asyncio.to_thread(self._secret, card.profiles[0].parameters)
-        enrolment = await enrol(self._transport, request, secret)
-        await asyncio.to_thread(self._keys.add_enrolled_key, enrolment)
+        enrolment = await enrol(self._transport, self._key_request(served), snapshot.secret)
+        await asyncio.to_thread(self._keys.add_enrolled_key, enrolment, snapshot.epoch)
         return enrolment
 
-    def _secret(self, parameters: CkksParameters) -> npt.NDArray[np.int8]:
-        return self._keys.secret(
-            parameters.ring_degree, lambda: CkksContext(parameters).generate_secret()
+    def _key_request(self, served: ServedCard) -> KeyRequest:
+        card = served.card
+        return KeyRequest(
+            self._client_id, served.server_id, card.ring_degree, card.key_moduli, card.keys_needed
         )
 
-    def _context(self, parameters: CkksParameters) -> CkksSecretContext:
-        """Encryption and decryption under the store's present secret."""
-        secret = self._secret(parameters)
-        identity = secret.tobytes()
+    def _snapshot(self, served: ServedCard, values: int = 0) -> Snapshot:
+        """The store's secrets for a model, with room to release so many values."""
+        card = served.card
+        parameters = card.profiles[0].parameters
+        return self._keys.snapshot(
+            parameters.ring_degree,
+            lambda: CkksContext(parameters).generate_secret(),
+            wanted=self._key_request(served) if card.mode is Mode.PRIVATE else None,
+            room=values,
+            limit=DISCLOSURE_LIMIT,
+        )
+
+    def _context(self, parameters: CkksParameters, snapshot: Snapshot) -> CkksSecretContext:
+        """Encryption and decryption under a snapshot's secret."""
         cached = self._contexts.get(parameters)
-        if cached is None or cached[0] != identity:
-            cached = (identity, CkksContext(parameters).with_secret(secret))
+        if cached is None or cached[0] != snapshot.epoch:
+            secret_context = CkksContext(parameters).with_secret(snapshot.secret)
+            cached = (snapshot.epoch, secret_context)
             self._contexts[parameters] = cached
         return cached[1]
 
 
 async def list_models(
-    target: str, *, ca: str | Path | None = None, seconds: float = DEFAULT_SECONDS
+    target: str,
+    *,
+    ca: str | Path | None = None,
+    certificate: str | Path | None = None,
+    certificate_key: str | Path | None = None,
+    seconds: float = DEFAULT_SECONDS,
 ) -> ModelList:
     """What a server offers.  Unproved: pin a digest you have from its publisher.
 
     Raises:
-        TransportError: the server cannot be reached.
+        TransportError: the server cannot be reached, or a PEM file cannot be used.
     """
-    transport = Transport(target, TlsFiles(None if ca is None else Path(ca)), seconds)
+    transport = Transport(target, TlsFiles.of(ca, certificate, certificate_key), seconds)
     try:
         return decode_list(await transport.call(rpc.LIST_MODELS, encode_list_request()))
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
@@ -28,7 +29,8 @@ class Client:
         result = client.predict(records)
 
     Use as a context manager, or call `close`; a forgotten client closes itself at the end of the
-    process.  Arguments are those of `AsyncClient`.
+    process.  Not usable after a fork: make a client in each process.  Arguments are those of
+    `AsyncClient`.
     """
 
     def __init__(
@@ -59,12 +61,15 @@ class Client:
             seconds=seconds,
             observer=observer,
         )
+        self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="blindproof-client", daemon=True
         )
         self._thread.start()
-        self._finalizer = weakref.finalize(self, _shut_down, self._client, self._loop, self._thread)
+        self._finalizer = weakref.finalize(
+            self, _shut_down, self._client, self._loop, self._thread, self._process
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -94,6 +99,9 @@ class Client:
         return self._run(self._client.predict(records, packing))
 
     def _run(self, work: Coroutine[Any, Any, Returned]) -> Returned:
+        if os.getpid() != self._process:
+            work.close()
+            raise RuntimeError("this client was made before a fork: make one in this process")
         if not self._finalizer.alive:
             work.close()
             raise RuntimeError("this client is closed")
@@ -106,15 +114,30 @@ class Client:
 
 
 def list_models(
-    target: str, *, ca: str | Path | None = None, seconds: float = DEFAULT_SECONDS
+    target: str,
+    *,
+    ca: str | Path | None = None,
+    certificate: str | Path | None = None,
+    certificate_key: str | Path | None = None,
+    seconds: float = DEFAULT_SECONDS,
 ) -> ModelList:
     """What a server offers; see `client_sdk.aio.list_models`."""
-    return asyncio.run(list_models_async(target, ca=ca, seconds=seconds))
+    return asyncio.run(
+        list_models_async(
+            target,
+            ca=ca,
+            certificate=certificate,
+            certificate_key=certificate_key,
+            seconds=seconds,
+        )
+    )
 
 
 def _shut_down(
-    client: AsyncClient, loop: asyncio.AbstractEventLoop, thread: threading.Thread
+    client: AsyncClient, loop: asyncio.AbstractEventLoop, thread: threading.Thread, process: int
 ) -> None:
+    if os.getpid() != process:  # forked: the thread that runs the loop stayed behind
+        return
     asyncio.run_coroutine_threadsafe(client.close(), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()

@@ -22,6 +22,10 @@ import numpy.typing as npt
 
 from protocol.bounds import LinearBounds
 from protocol.encoding import encode
+from protocol.errors import BlindproofError
+from protocol.families import WEIGHT_BITS
+from protocol.model import ModelCard
+from protocol.parameters import Packing
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,6 +36,31 @@ honest server the distance is about 2^-90."""
 
 _SPARE_BYTES = 16
 """Extra bytes of each draw: reducing modulo the span is then 2^-128 from uniform."""
+
+
+class DecryptionError(BlindproofError):
+    """Verified outputs decrypted to what no answer can be; nothing was released."""
+
+
+def require_possible(decrypted: Floats, card: ModelCard, packing: Packing) -> None:
+    """Refuse decrypted values (records, J) that no record in the declared ranges can give.
+
+    A verified answer under the key it was asked for never fails this.  One that decrypts under
+    another secret is uniform modulo Q, hardly ever this small, and each of its values is an
+    equation in the key: it is stopped here, before any of it is released.
+
+    Raises:
+        DecryptionError: a value exceeds the largest answer and its error bound, or is not finite.
+    """
+    bounds = card.bounds(packing)
+    error = math.ldexp(bounds.error, -bounds.output_scale_log2)
+    reach = max(card.input_bound, 1.0)  # the bias counts as an input of 1
+    largest = np.array([bound * reach for bound in card.row_l1_bounds]) * 2.0**-WEIGHT_BITS
+    if not (np.abs(decrypted) <= largest + error).all():
+        raise DecryptionError(
+            "the answer decrypts to a value no record can give: the secret key is not the one the "
+            "answer was made for; nothing was released"
+        )
 
 
 def release(

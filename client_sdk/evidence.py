@@ -73,8 +73,23 @@ def request_digests(
 
 
 def encode_evidence(answers: tuple[Evidence, ...]) -> bytes:
-    """Canonical bytes of the answers of one prediction."""
-    return encode((FORMAT, tuple(_value(answer) for answer in answers)))
+    """Canonical bytes of the answers of one prediction.
+
+    Raises:
+        EncodingError: more than `MAX_EVIDENCE_BYTES`, which no reader would take.
+    """
+    size = 0
+    encoded = []
+    for answer in answers:
+        value = _value(answer)
+        size += len(encode(value))
+        if size > MAX_EVIDENCE_BYTES:
+            raise EncodingError(
+                f"evidence of {len(answers)} requests exceeds {MAX_EVIDENCE_BYTES} bytes: "
+                "predict fewer records at a time and save each result"
+            )
+        encoded.append(value)
+    return encode((FORMAT, tuple(encoded)))
 
 
 def _value(evidence: Evidence) -> Value:

@@ -1,8 +1,13 @@
 """The client's secrets on disk, encrypted under a passphrase.
 
-    secrets.bin     scrypt and AES-256-GCM over: client identity, release key, ternary secrets,
-                    digests of the enrolled keys, number of values disclosed
+    secrets.bin     scrypt and AES-256-GCM over: client identity, epoch, release key, ternary
+                    secrets, digests and epochs of the enrolled keys, number of values disclosed
     keys/*.key      enrolled public keys; used only if their digest is in secrets.bin
+
+Rotation replaces everything but the identity and begins an epoch, under a fresh random name.  What
+belongs together is read together, as a `Snapshot`; what is written back names the epoch it belongs
+to and is refused in any other.  A rotation by another thread or process can therefore never pair an
+enrolled key with a secret it was not made from.
 
 Only the key derived from the passphrase stays in memory: secrets are decrypted when asked for.
 Nothing here logs, and nothing secret is in a `repr` or an error.
@@ -17,7 +22,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,17 +42,55 @@ from protocol.encoding import (
     expect_tuple,
 )
 from protocol.errors import EncodingError, EnrolmentError, KeyStoreError, ParameterError
+from protocol.keys import KeyRequest
 from wire.files import make_private_directory, read_bounded, write_private
 from wire.stored_key import MAX_KEY_BYTES, Enrolment, decode_enrolment, encode_enrolment
 
 PASSPHRASE_VARIABLE = "BLINDPROOF_PASSPHRASE"  # noqa: S105  (the name of a variable)
-FORMAT = "blindproof key store 1"
+FORMAT = "blindproof key store 2"
 MAX_STORE_BYTES = 16 << 20
 RELEASE_KEY_BYTES = 32
+EPOCH_BYTES = 16
 
 SCRYPT_LOG2_COST, SCRYPT_BLOCK, SCRYPT_LANES = 15, 8, 1
 """32 MiB and about a tenth of a second for each guess."""
 _SALT_BYTES, _NONCE_BYTES, _KEY_BYTES = 16, 12, 32
+
+
+class StaleSnapshotError(KeyStoreError):
+    """The secrets a snapshot holds were rotated away or used up: start again from a fresh one."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Snapshot:
+    """What one prediction needs of a store, all of one epoch.
+
+    Attributes:
+        epoch: names the secrets; nothing may be written back to a store in another epoch.
+        secret: ternary, int8 (N,).
+        release_key: the PRF key of the noise on released values.
+        enrolment: an enrolled key of this secret that fits, or None.
+    """
+
+    epoch: bytes
+    secret: npt.NDArray[np.int8]
+    release_key: bytes
+    enrolment: Enrolment | None
+
+
+@dataclass(frozen=True)
+class StoreSummary:
+    """What may be shown of a store.
+
+    Attributes:
+        client_id: the identity drawn when the store was made.
+        disclosed: number of values released, or reserved for release, under the present secrets.
+        enrolled: the enrolled keys, newest first: digest, and what each was enrolled for.
+    """
+
+    client_id: str
+    disclosed: int
+    enrolled: tuple[tuple[bytes, KeyRequest], ...]
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,34 +98,58 @@ class _Secrets:
     """The decrypted content of a store."""
 
     client_id: str
-    release_key: bytes
-    ternary: tuple[tuple[int, bytes], ...]  # (ring degree, int8 coefficients)
-    enrolled: tuple[bytes, ...]  # newest first
-    disclosed: int
+    epoch: bytes = field(default_factory=lambda: secrets.token_bytes(EPOCH_BYTES))
+    release_key: bytes = field(default_factory=lambda: secrets.token_bytes(RELEASE_KEY_BYTES))
+    ternary: tuple[tuple[int, bytes], ...] = ()  # (ring degree, int8 coefficients)
+    enrolled: tuple[tuple[bytes, bytes], ...] = ()  # (digest, epoch), newest first
+    disclosed: int = 0
 
     def value(self) -> Value:
-        return (self.client_id, self.release_key, self.ternary, self.enrolled, self.disclosed)
+        return (
+            self.client_id,
+            self.epoch,
+            self.release_key,
+            self.ternary,
+            self.enrolled,
+            self.disclosed,
+        )
 
     @classmethod
     def from_value(cls, value: Value) -> _Secrets:
-        client, release, ternary, enrolled, disclosed = expect_tuple(value, "secrets", 5)
+        client, epoch, release, ternary, enrolled, disclosed = expect_tuple(value, "secrets", 6)
         pairs = [expect_tuple(pair, "secret", 2) for pair in expect_tuple(ternary, "secrets")]
+        keys = [expect_tuple(pair, "key", 2) for pair in expect_tuple(enrolled, "enrolled keys")]
         return cls(
             expect_text(client, "client identity"),
+            expect_bytes(epoch, "epoch", EPOCH_BYTES),
             expect_bytes(release, "release key", RELEASE_KEY_BYTES),
             tuple((expect_int(n, "degree"), expect_bytes(s, "secret")) for n, s in pairs),
             tuple(
-                expect_bytes(digest, "key digest", DIGEST_BYTES)
-                for digest in expect_tuple(enrolled, "enrolled keys")
+                (
+                    expect_bytes(digest, "key digest", DIGEST_BYTES),
+                    expect_bytes(made_in, "epoch", EPOCH_BYTES),
+                )
+                for digest, made_in in keys
             ),
             expect_int(disclosed, "disclosed values"),
         )
 
     @classmethod
     def fresh(cls) -> _Secrets:
-        return cls(
-            f"client-{secrets.token_hex(8)}", secrets.token_bytes(RELEASE_KEY_BYTES), (), (), 0
-        )
+        return cls(f"client-{secrets.token_hex(8)}")
+
+    def rotated(self) -> _Secrets:
+        """The same client in a new epoch, with nothing of the old one."""
+        return _Secrets(self.client_id)
+
+    def require(self, epoch: bytes) -> None:
+        """Refuse what belongs to another epoch."""
+        if self.epoch != epoch:
+            raise StaleSnapshotError("the secrets were rotated meanwhile: start again")
+
+    def without_key(self, digest: bytes) -> _Secrets:
+        kept = tuple(pair for pair in self.enrolled if pair[0] != digest)
+        return replace(self, enrolled=kept)
 
 
 class KeyStore:
@@ -91,21 +158,26 @@ class KeyStore:
     A store that does not exist is created.  Several processes may use one store.
     """
 
-    def __init__(self, path: str | Path, passphrase: str | None = None) -> None:
+    def __init__(
+        self, path: str | Path, passphrase: str | None = None, *, create: bool = True
+    ) -> None:
         """Open or create a store.
 
         Args:
-            path: a directory; created with mode 0700.
+            path: a directory; created with mode 0700 if missing, else its mode is left as it is.
             passphrase: if None, the environment variable BLINDPROOF_PASSPHRASE is used, and
                 without it the terminal is asked.
+            create: whether to make a store where there is none.
 
         Raises:
-            KeyStoreError: no passphrase, a wrong one, or an unreadable store.
+            KeyStoreError: no passphrase, a wrong one, no store or an unreadable one, or a
+                directory with other things in it.
         """
         self._path = Path(path)
         try:
+            self._require_place(create=create)
+            make_private_directory(self._path)
             make_private_directory(self._path / "keys")
-            self._path.chmod(0o700)
             with self._locked():
                 new = not self._file.exists()
                 chosen = _passphrase(passphrase, new=new)
@@ -133,79 +205,101 @@ class KeyStore:
         return self._read().client_id
 
     @property
-    def release_key(self) -> bytes:
-        """The PRF key of the noise on released values."""
-        return self._read().release_key
-
-    @property
     def disclosed(self) -> int:
-        """Number of values released under the present secrets."""
+        """Number of values released, or reserved for release, under the present secrets."""
         return self._read().disclosed
 
-    def secret(
-        self, ring_degree: int, generate: Callable[[], npt.NDArray[np.int8]]
-    ) -> npt.NDArray[np.int8]:
-        """The ternary secret of a ring degree, int8 (N,); made by `generate` the first time."""
+    def summary(self) -> StoreSummary:
+        """What may be shown of this store.  Forgets enrolled keys whose files are damaged."""
+        with self._locked():
+            content = self._read()
+            found = [
+                (digest, enrolment.key.request)
+                for digest, _ in content.enrolled
+                if (enrolment := self._sound_key(digest)) is not None
+            ]
+        return StoreSummary(content.client_id, content.disclosed, tuple(found))
 
-        def keep(content: _Secrets) -> _Secrets:
-            if any(degree == ring_degree for degree, _ in content.ternary):
-                return content
-            drawn = (ring_degree, generate().astype(np.int8).tobytes())
-            return replace(content, ternary=(*content.ternary, drawn))
-
-        stored = dict(self._read().ternary).get(ring_degree)
-        if stored is None:
-            stored = dict(self._update(keep).ternary)[ring_degree]
-        if len(stored) != ring_degree:
-            raise KeyStoreError(f"key store {self._path}: damaged secret")
-        return np.frombuffer(stored, dtype=np.int8).copy()
-
-    def enrolled_key(
+    def snapshot(
         self,
-        client_id: str,
-        server_id: str,
         ring_degree: int,
-        moduli: tuple[int, ...],
-        keys: int,
-    ) -> Enrolment | None:
-        """A key enrolled under these identities that covers these moduli, so many times."""
-        for digest in self._read().enrolled:
-            enrolment = self._load_key(digest)
-            request = enrolment.key.request
-            if (
-                (request.client_id, request.server_id) == (client_id, server_id)
-                and request.ring_degree == ring_degree
-                and request.moduli[: len(moduli)] == moduli
-                and request.keys >= keys
-            ):
-                return enrolment
-        return None
+        generate: Callable[[], npt.NDArray[np.int8]],
+        *,
+        wanted: KeyRequest | None = None,
+        room: int = 0,
+        limit: int | None = None,
+    ) -> Snapshot:
+        """The secrets for a ring degree, all of one epoch, read under one lock.
 
-    def add_enrolled_key(self, enrolment: Enrolment) -> None:
-        """Keep an enrolled key and its proof, which evidence needs."""
+        Args:
+            ring_degree: N; the ternary secret of a degree is made the first time it is asked for.
+            generate: makes a ternary secret, int8 (N,).
+            wanted: look for an enrolled key under these identities that covers these moduli, at
+                least so many times.
+            room: number of values to be released; the secrets are rotated first if `limit` would
+                be exceeded.  Nothing is reserved: see `count_disclosure`.
+            limit: values that may be released in one epoch; no limit if None.
+
+        Raises:
+            KeyStoreError: the store cannot be read or written, or is damaged.
+        """
+        with self._locked():
+            content = self._read()
+            if limit is not None and content.disclosed + room > limit:
+                content = self._rotate(content)
+            stored = dict(content.ternary).get(ring_degree)
+            if stored is None:
+                stored = generate().astype(np.int8).tobytes()
+                content = replace(content, ternary=(*content.ternary, (ring_degree, stored)))
+                self._write(content)
+            if len(stored) != ring_degree:
+                raise KeyStoreError(f"key store {self._path}: damaged secret")
+            enrolment = None if wanted is None else self._fitting_key(content, wanted)
+        secret = np.frombuffer(stored, dtype=np.int8).copy()
+        return Snapshot(content.epoch, secret, content.release_key, enrolment)
+
+    def add_enrolled_key(self, enrolment: Enrolment, epoch: bytes) -> None:
+        """Keep a key enrolled in an epoch, and its proof, which evidence needs.
+
+        Raises:
+            StaleSnapshotError: the secret it was made from is no longer the store's.
+        """
         digest = enrolment.key.digest
-        write_private(self._key_path(digest), encode_enrolment(enrolment))
-        self._update(lambda content: replace(content, enrolled=(digest, *content.enrolled)))
+
+        def add(content: _Secrets) -> _Secrets:
+            content.require(epoch)
+            write_private(self._key_path(digest), encode_enrolment(enrolment))
+            return replace(content, enrolled=((digest, epoch), *content.enrolled))
+
+        self._update(add)
 
     def forget_enrolled_key(self, digest: bytes) -> None:
         """Drop a key the server no longer knows."""
-        self._update(
-            lambda content: replace(
-                content, enrolled=tuple(kept for kept in content.enrolled if kept != digest)
-            )
-        )
+        self._update(lambda content: content.without_key(digest))
         self._key_path(digest).unlink(missing_ok=True)
 
-    def count_disclosure(self, values: int) -> None:
-        """Add to the number of values released."""
-        self._update(lambda content: replace(content, disclosed=content.disclosed + values))
+    def count_disclosure(self, values: int, epoch: bytes, limit: int | None = None) -> None:
+        """Reserve the release of so many values, before anything is sent.
+
+        What is reserved stays counted when the request fails.
+
+        Raises:
+            StaleSnapshotError: the epoch has ended, or the limit would be exceeded.
+        """
+
+        def reserve(content: _Secrets) -> _Secrets:
+            content.require(epoch)
+            disclosed = content.disclosed + values
+            if limit is not None and disclosed > limit:
+                raise StaleSnapshotError("as many values as these secrets may release are taken")
+            return replace(content, disclosed=disclosed)
+
+        self._update(reserve)
 
     def rotate(self) -> None:
         """Throw the secrets and enrolled keys away; new ones are made when next needed."""
-        dropped = self._read().enrolled
-        self._update(lambda content: replace(_Secrets.fresh(), client_id=content.client_id))
-        for digest in dropped:
-            self._key_path(digest).unlink(missing_ok=True)
+        with self._locked():
+            self._rotate(self._read())
 
     @property
     def _file(self) -> Path:
@@ -214,15 +308,52 @@ class KeyStore:
     def _key_path(self, digest: bytes) -> Path:
         return self._path / "keys" / f"{digest.hex()}.key"
 
-    def _load_key(self, digest: bytes) -> Enrolment:
+    def _require_place(self, *, create: bool) -> None:
+        """Refuse to make a store in somebody else's directory, or where none is wanted."""
+        if self._file.exists():
+            return
+        if not create:
+            raise KeyStoreError(f"{self._path} is not a key store")
+        if self._path.is_dir() and not all(_of_a_store(entry) for entry in self._path.iterdir()):
+            raise KeyStoreError(
+                f"{self._path} is not a key store and not empty: name another directory"
+            )
+
+    def _rotate(self, content: _Secrets) -> _Secrets:
+        """Begin an epoch; the caller holds the lock."""
+        rotated = content.rotated()
+        self._write(rotated)
+        for digest, _ in content.enrolled:
+            self._key_path(digest).unlink(missing_ok=True)
+        return rotated
+
+    def _fitting_key(self, content: _Secrets, wanted: KeyRequest) -> Enrolment | None:
+        """The newest sound key of this epoch that covers a wish; the caller holds the lock."""
+        for digest, epoch in content.enrolled:
+            if epoch != content.epoch:
+                continue
+            enrolment = self._sound_key(digest)
+            if enrolment is not None and _covers(enrolment.key.request, wanted):
+                return enrolment
+        return None
+
+    def _sound_key(self, digest: bytes) -> Enrolment | None:
+        """An enrolled key, or None after forgetting a missing or damaged one; under the lock.
+
+        A lost key costs an enrolment, a store that refuses to work costs the user a store.
+        """
         path = self._key_path(digest)
         try:
             enrolment = decode_enrolment(read_bounded(path, MAX_KEY_BYTES))
-        except (OSError, EncodingError, EnrolmentError, ParameterError) as error:
-            raise KeyStoreError(f"enrolled key {path} is missing or damaged") from error
-        if enrolment.key.digest != digest:
-            raise KeyStoreError(f"enrolled key {path} is not the one this store enrolled")
-        return enrolment
+            if enrolment.key.digest == digest:
+                return enrolment
+        except (FileNotFoundError, EncodingError, EnrolmentError, ParameterError):
+            pass
+        except OSError as error:
+            raise KeyStoreError(f"enrolled key {path}: {error.strerror}") from error
+        self._write(self._read().without_key(digest))
+        path.unlink(missing_ok=True)
+        return None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -231,6 +362,8 @@ class KeyStore:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
+        except OSError as error:
+            raise KeyStoreError(f"key store {self._path}: {error.strerror}") from error
         finally:
             os.close(descriptor)
 
@@ -262,7 +395,10 @@ class KeyStore:
             raise KeyStoreError(
                 f"key store {self._path}: wrong passphrase, or the file was altered"
             ) from error
-        return _Secrets.from_value(decode(plain))
+        try:
+            return _Secrets.from_value(decode(plain))
+        except EncodingError as error:
+            raise KeyStoreError(f"key store {self._path} cannot be read: {error}") from error
 
     def _write(self, content: _Secrets) -> None:
         nonce = secrets.token_bytes(_NONCE_BYTES)
@@ -272,6 +408,20 @@ class KeyStore:
     @property
     def _associated(self) -> bytes:
         return encode((FORMAT, self._salt))
+
+
+def _of_a_store(path: Path) -> bool:
+    """Whether a file is one that a store which was not finished may have left."""
+    return path.name in {"keys", ".lock"} or path.name.startswith(".secrets.bin.")
+
+
+def _covers(enrolled: KeyRequest, wanted: KeyRequest) -> bool:
+    return (
+        (enrolled.client_id, enrolled.server_id) == (wanted.client_id, wanted.server_id)
+        and enrolled.ring_degree == wanted.ring_degree
+        and enrolled.moduli[: len(wanted.moduli)] == wanted.moduli
+        and enrolled.keys >= wanted.keys
+    )
 
 
 def _cipher(passphrase: str, salt: bytes) -> AESGCM:

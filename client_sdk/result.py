@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,16 +51,27 @@ class Timings:
         )
 
 
+class _WithRawValues:
+    """A place for raw values that is no field and not in `__dict__`.
+
+    What walks an object, to print, compare, convert or serialise it, does not come across them.
+    """
+
+    __slots__ = ("_raw",)
+    _raw: Floats
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Result:
-    """A verified prediction.
+class Result(_WithRawValues):
+    """A verified prediction.  Copied or pickled, it is the same without its raw values.
 
     Attributes:
         values: float64 (records, J), the model's outputs before its link, released: rounded to the
             proved precision and blurred by the client's own noise.
         labels: one per record, None for a regression.
         scores: probability of the second label for a logistic model, else None.
-        error_bound: each value is at most this far from the committed integer model's.
+        error_bound: each value is at most this far from the committed integer model's.  How far
+            that is from the float model it was rounded from, only its publisher can say.
         precision_bits: the error bound in bits below one unit of output.
         soundness_bits: a false proof is accepted with probability at most 2^-this; infinite for a
             public single-record answer, which is recomputed.
@@ -81,7 +92,14 @@ class Result:
     timings: Timings
     sent_bytes: int
     received_bytes: int
-    _raw: Floats = field(repr=False)
+    raw: InitVar[Floats]
+
+    def __post_init__(self, raw: Floats) -> None:
+        object.__setattr__(self, "_raw", raw)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Everything but the raw values."""
+        return dict(vars(self))
 
     def __repr__(self) -> str:
         records, outputs = self.values.shape
@@ -101,10 +119,19 @@ class Result:
         """The proof of the first request, which for up to N/2 records is the only one."""
         return self.evidence[0].proof
 
+    @property
+    def key_digests(self) -> tuple[bytes, ...]:
+        """The enrolled keys answers are under, usually one; 32 zero bytes for a public model."""
+        return tuple(dict.fromkeys(answer.request.key_digest for answer in self.evidence))
+
     def save(self, path: str | Path) -> None:
         """Write an evidence file, which `verify_evidence` checks offline.
 
         It holds ciphertexts, outputs, key and proofs: nothing secret, but large.
+
+        Raises:
+            EncodingError: larger than an evidence file may be; nothing is written.
+            OSError: the file cannot be written.
         """
         write_private(Path(path), encode_evidence(self.evidence))
 
@@ -116,10 +143,14 @@ class Result:
 
         Raises:
             PermissionError: the argument is not True.
+            ValueError: a copy, or a result restored from a pickle, which has none.
         """
         if i_understand_raw_values_can_reveal_the_key is not True:
             raise PermissionError("raw values can reveal the secret key: say that you know")
-        return self._raw.copy()
+        try:
+            return self._raw.copy()
+        except AttributeError:
+            raise ValueError("a copied or restored result has no raw values") from None
 
 
 def labels_and_scores(

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import TypeAlias, cast
 
 import grpc
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import NameOID
 
 from protocol.errors import BlindproofError, EnrolmentError, ModelError, RequestError
 from wire import rpc
@@ -19,10 +23,15 @@ _StreamedCall: TypeAlias = (
     "grpc.aio.StreamUnaryCall[bytes, bytes] | grpc.aio.StreamStreamCall[bytes, bytes]"
 )
 
+
+class KeyUnknownError(EnrolmentError):
+    """The server does not know the enrolled key a request names, or cannot use it."""
+
+
 _ERRORS: dict[rpc.Reason, type[BlindproofError]] = {
     rpc.Reason.MODEL_UNKNOWN: ModelError,
-    rpc.Reason.KEY_UNKNOWN: EnrolmentError,
-    rpc.Reason.KEY_UNFIT: EnrolmentError,
+    rpc.Reason.KEY_UNKNOWN: KeyUnknownError,
+    rpc.Reason.KEY_UNFIT: KeyUnknownError,
     rpc.Reason.ENROLMENT_UNKNOWN: EnrolmentError,
     rpc.Reason.PROOF_REFUSED: EnrolmentError,
     rpc.Reason.ENROLMENTS_FULL: EnrolmentError,
@@ -50,16 +59,62 @@ class TlsFiles:
     certificate: Path | None = None
     key: Path | None = None
 
+    @classmethod
+    def of(
+        cls,
+        ca: str | Path | None,
+        certificate: str | Path | None,
+        key: str | Path | None,
+    ) -> TlsFiles:
+        """From paths as users give them."""
+        return cls(*(None if path is None else Path(path) for path in (ca, certificate, key)))
+
     def credentials(self) -> grpc.ChannelCredentials:
-        """Credentials for gRPC.  Raises TransportError."""
+        """Credentials for gRPC, which aborts the process or never connects if they are unfit.
+
+        Raises:
+            TransportError: a file cannot be read or holds something else, a certificate came
+                without its key or the other way round, or with another one's.
+        """
+        if (self.certificate is None) != (self.key is None):
+            raise TransportError("a client certificate and its key are given together, or neither")
+        ca = None if self.ca is None else _read(self.ca)
+        if ca is not None:
+            _certificate(ca, self.ca)
+        if self.certificate is None or self.key is None:
+            return grpc.ssl_channel_credentials(ca)
+        certificate, key = _read(self.certificate), _read(self.key)
         try:
-            ca, certificate, key = (
-                None if path is None else path.read_bytes()
-                for path in (self.ca, self.certificate, self.key)
-            )
-        except OSError as error:
-            raise TransportError(f"cannot read {error.filename}: {error.strerror}") from error
+            private = serialization.load_pem_private_key(key, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise TransportError(f"{self.key} is not a PEM private key without password") from None
+        if _certificate(certificate, self.certificate).public_key() != private.public_key():
+            raise TransportError(f"{self.key} is not the key of {self.certificate}")
         return grpc.ssl_channel_credentials(ca, key, certificate)
+
+    @property
+    def common_name(self) -> str | None:
+        """The name in the client's certificate, None without one.  Raises TransportError."""
+        if self.certificate is None:
+            return None
+        subject = _certificate(_read(self.certificate), self.certificate).subject
+        names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return str(names[0].value) if names else None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TransportError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _certificate(data: bytes, path: Path | None) -> x509.Certificate:
+    """The first certificate of a PEM file."""
+    try:
+        return x509.load_pem_x509_certificates(data)[0]
+    except ValueError:
+        raise TransportError(f"{path} is not a PEM certificate") from None
 
 
 class Transport:

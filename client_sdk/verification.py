@@ -37,8 +37,19 @@ class VerifiedAnswer:
     precision_bits: float
 
 
-def accept_model(encoded_card: bytes, registration_proof: bytes, pinned: bytes) -> ModelCard:
-    """Parse a served card, compare it with the pinned digest and verify its registration.
+def accept_model(
+    encoded_card: bytes,
+    registration_proof: bytes,
+    pinned: bytes,
+    source: str = "the card served has",
+) -> ModelCard:
+    """Parse a card, compare it with the pinned digest and verify its registration.
+
+    Args:
+        encoded_card: canonical bytes.
+        registration_proof: of a private model, else empty.
+        pinned: the digest expected.
+        source: where the card comes from, for the message.
 
     Raises:
         ModelError: another model than the pinned one.
@@ -48,8 +59,7 @@ def accept_model(encoded_card: bytes, registration_proof: bytes, pinned: bytes) 
     found = encoded_digest(CARD_LABEL, encoded_card)
     if found != pinned:  # before anything is parsed
         raise ModelError(
-            f"pinned model digest mismatch: expected {pinned.hex()}, the card served has "
-            f"{found.hex()}"
+            f"pinned model digest mismatch: expected {pinned.hex()}, {source} {found.hex()}"
         )
     card = ModelCard.decoded(encoded_card)
     for profile in card.profiles:
@@ -122,12 +132,17 @@ def verify_evidence(
         data = read_bounded(Path(path), MAX_EVIDENCE_BYTES)
     except OSError as error:
         raise EncodingError(f"evidence {path}: {error.strerror}") from error
-    return tuple(_verified(evidence, pinned, key) for evidence in decode_evidence(data))
+    try:
+        answers = decode_evidence(data)
+    except EncodingError as error:
+        raise EncodingError(f"{path} is not an evidence file: {error}") from error
+    return tuple(_verified(evidence, pinned, key) for evidence in answers)
 
 
 def _verified(evidence: Evidence, pinned: bytes, pinned_key: bytes | None) -> VerifiedAnswer:
     request = evidence.request
-    accept_model(request.card.encoded(), evidence.registration_proof, pinned)
+    encoded = request.card.encoded()
+    accept_model(encoded, evidence.registration_proof, pinned, "the evidence holds")
     if pinned_key is not None and request.key_digest != pinned_key:
         raise EnrolmentError(
             f"evidence under the key {request.key_digest.hex()}, expected {pinned_key.hex()}"

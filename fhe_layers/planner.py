@@ -128,13 +128,13 @@ def plan(
     Raises:
         PlanningError: nothing fits; the message says what would.
     """
+    _require_precision(precision_bits)
     best: Plan | None = None
     for degree in sorted(MAX_MODULUS_BITS) if ring_degree is None else [ring_degree]:
-        for candidate in _candidates(model, packing, degree):
-            if candidate.precision_bits >= precision_bits:
-                return candidate
-            if best is None or candidate.precision_bits > best.precision_bits:
-                best = candidate
+        candidate = _plan_in_ring(model, packing, degree, precision_bits)
+        if candidate is not None and candidate.precision_bits >= precision_bits:
+            return candidate
+        best = _finer(best, candidate)
     raise PlanningError(_refusal(model, packing, precision_bits, ring_degree, best))
 
 
@@ -147,18 +147,63 @@ def plan_packings(
     """One plan per packing, all in the smallest ring that serves every one of them.
 
     Raises:
-        PlanningError: some packing fits no ring that the others fit.
+        PlanningError: no ring does; the message names the precision of the one that comes nearest.
     """
-    refusal: PlanningError | None = None
+    _require_precision(precision_bits)
+    nearest: Plan | None = None  # the ring's coarsest packing decides what the ring gives
     for degree in sorted(MAX_MODULUS_BITS):
+        found = [_plan_in_ring(model, packing, degree, precision_bits) for packing in packings]
+        plans = tuple(candidate for candidate in found if candidate is not None)
+        if len(plans) < len(packings):
+            continue
+        coarsest = min(plans, key=lambda candidate: candidate.precision_bits)
+        if coarsest.precision_bits >= precision_bits:
+            return plans
+        nearest = _finer(nearest, coarsest)
+    if nearest is not None:
+        packing = nearest.profile.packing
+        raise PlanningError(_refusal(model, packing, precision_bits, None, nearest))
+    raise PlanningError(_no_shared_ring(model, packings, precision_bits))
+
+
+def _require_precision(bits: float) -> None:
+    if not (math.isfinite(bits) and bits >= 0):
+        raise PlanningError(f"precision of {bits:g} bits: expected a number from 0")
+
+
+def _plan_in_ring(
+    model: LinearModelSpec, packing: Packing, ring_degree: int, wanted: float
+) -> Plan | None:
+    """The first plan of a ring that is fine enough, or else its finest, or None."""
+    best: Plan | None = None
+    for candidate in _candidates(model, packing, ring_degree):
+        if candidate.precision_bits >= wanted:
+            return candidate
+        best = _finer(best, candidate)
+    return best
+
+
+def _finer(best: Plan | None, other: Plan | None) -> Plan | None:
+    """The one with more precision, the first if it is a tie."""
+    if best is None or other is None:
+        return best or other
+    return other if other.precision_bits > best.precision_bits else best
+
+
+def _no_shared_ring(
+    model: LinearModelSpec, packings: tuple[Packing, ...], precision_bits: float
+) -> str:
+    """Name a packing's own refusal where it has one, or say that only the rings differ."""
+    for packing in packings:
         try:
-            return tuple(
-                plan(model, packing, precision_bits=precision_bits, ring_degree=degree)
-                for packing in packings
-            )
+            plan(model, packing, precision_bits=precision_bits)
         except PlanningError as error:
-            refusal = error
-    raise PlanningError(f"no single ring serves every packing; in the largest: {refusal}")
+            return (
+                str(error)
+                if len(packings) == 1
+                else f"no single ring serves every packing: {error}"
+            )
+    return "no single ring serves every packing: offer one packing, or split the model"
 
 
 def _candidates(model: LinearModelSpec, packing: Packing, ring_degree: int) -> Iterator[Plan]:

@@ -5,9 +5,9 @@ unit, a power of two:
 
     w_jk ~ unit * W_jk / 2^t        b_j ~ unit * B_j / 2^t        |W|, |B| <= 2^t - 1
 
-so the integer model differs from the real one by at most unit / 2^t per weight. Everything a client
-learns from the card is rounded up to a power of two: exact norms would say something of the
-weights.
+so the integer model differs from the real one by at most unit / 2^t per weight; `rounding` says
+what that does to an output. Everything a client learns from the card is rounded up to a power of
+two: exact norms would say something of the weights.
 """
 
 from __future__ import annotations
@@ -73,6 +73,38 @@ def quantise(weights: NDArray[np.float64], intercept: NDArray[np.float64]) -> Qu
         unit=unit,
         row_l1_bounds=tuple(_next_power_of_two(norm) for norm in norms),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Rounding:
+    """How far the integer model is from the real one.
+
+    Attributes:
+        errors: float64 (J,); no input in the declared ranges moves an output by more.
+        lost: bool (J, K); weights that are not zero and became zero.
+    """
+
+    errors: NDArray[np.float64]
+    lost: NDArray[np.bool_] = field(repr=False)
+
+
+def rounding(
+    model: QuantisedModel,
+    weights: NDArray[np.float64],
+    intercept: NDArray[np.float64],
+    input_bounds: NDArray[np.float64],
+) -> Rounding:
+    """What quantising did to weights (J, K) and intercepts (J,).
+
+    Args:
+        model: the result of `quantise` on them.
+        weights: as they were.
+        intercept: as it was.
+        input_bounds: float64 (K,), the largest |x| of each normalised input.
+    """
+    moved = np.abs(weights - model.weights * model.step)
+    errors = moved @ input_bounds + np.abs(intercept - model.bias * model.step)
+    return Rounding(errors, (weights != 0) & (model.weights == 0))
 
 
 def _unit(largest: float) -> float:

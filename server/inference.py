@@ -85,7 +85,7 @@ class Job:
         return self.key.pairs(keys, len(self.profile.parameters.moduli))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sanitised:
     """Outputs as they will be sent, and the secrets that explain them; none in public mode."""
 

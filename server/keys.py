@@ -14,6 +14,7 @@ from protocol.digests import DIGEST_BYTES
 from protocol.errors import EncodingError
 from protocol.keys import ENROLMENT_NONCE_BYTES, EnrolledKey, KeyRequest
 from server.refusals import Refusal
+from server.storage import reading
 from wire.enrolment import SESSION_BYTES, EnrolmentChallenge
 from wire.files import make_private_directory, read_bounded, write_private
 from wire.rpc import Reason
@@ -44,16 +45,14 @@ class EnrolmentSessions:
         self._open: OrderedDict[bytes, EnrolmentSession] = OrderedDict()  # oldest first
 
     def begin(self, request: KeyRequest, root: bytes) -> EnrolmentChallenge:
-        """Open a session.
+        """Open a session, in the place of the oldest when all are taken.
 
-        Raises:
-            Refusal: too many are open (enrolments-full).
+        Opening costs a peer nothing: were it refused instead, whoever opens many would keep
+        everybody else out until they expire.
         """
         self._expire()
-        if len(self._open) >= self._limit:
-            raise Refusal(
-                Reason.ENROLMENTS_FULL, f"{self._limit} enrolments are open: try again later"
-            )
+        while len(self._open) >= self._limit:
+            self._open.popitem(last=False)
         challenge = EnrolmentChallenge(
             secrets.token_bytes(SESSION_BYTES), secrets.token_bytes(ENROLMENT_NONCE_BYTES)
         )
@@ -66,7 +65,7 @@ class EnrolmentSessions:
         """Take a session out, for good.
 
         Raises:
-            Refusal: unknown, used or expired (enrolment-unknown).
+            Refusal: unknown, used, expired or displaced (enrolment-unknown).
         """
         self._expire()
         session = self._open.pop(session_id, None)
@@ -95,15 +94,17 @@ class EnrolledKeyStore:
     def add(self, key: EnrolledKey) -> bytes:
         """Keep a verified key and return its digest.
 
+        A known key is written again, which repairs a damaged file.
+
         Raises:
             Refusal: the store is full (keys-full).
         """
         with self._lock:
             path = self._path(key.digest)
-            if not path.exists():
-                if sum(1 for _ in self._directory.glob("*.key")) >= self._limit:
-                    raise Refusal(Reason.KEYS_FULL, f"{self._limit} keys are enrolled: store full")
-                write_private(path, encode_key(key))
+            stored = sum(1 for _ in self._directory.glob("*.key"))
+            if stored >= self._limit and not path.exists():
+                raise Refusal(Reason.KEYS_FULL, f"{self._limit} keys are enrolled: store full")
+            write_private(path, encode_key(key))
             self._remember(key)
             return key.digest
 
@@ -112,7 +113,7 @@ class EnrolledKeyStore:
 
         Raises:
             Refusal: not enrolled here (key-unknown).
-            EncodingError: what is on disk is not that key.
+            StorageError: what is on disk is not that key.
         """
         with self._lock:
             key = self._cached.get(digest)
@@ -122,9 +123,10 @@ class EnrolledKeyStore:
                     raise Refusal(
                         Reason.KEY_UNKNOWN, "this key is not enrolled at this server: enrol first"
                     )
-                key = decode_key(read_bounded(path, MAX_KEY_BYTES))
-                if key.digest != digest:
-                    raise EncodingError(f"{path.name} holds another key")
+                with reading(path):
+                    key = decode_key(read_bounded(path, MAX_KEY_BYTES))
+                    if key.digest != digest:
+                        raise EncodingError("the file holds another key")
             self._remember(key)
             return key
 

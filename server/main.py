@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import grpc
 import structlog
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]  # not in its stubs
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
@@ -21,6 +25,7 @@ from server.keys import EnrolledKeyStore
 from server.registry import ModelRegistry
 from server.service import Service
 from server.settings import ServerSettings
+from server.storage import StorageError, reading
 from wire import rpc
 from wire.files import (
     make_private_directory,
@@ -36,9 +41,18 @@ class ServerError(BlindproofError):
 
 
 def engine_of(settings: ServerSettings) -> InferenceEngine:
-    """The honest engine, with the secret of the state directory."""
-    state = make_private_directory(settings.state)
-    return InferenceEngine(read_or_create_secret(state / "server.secret", SECRET_BYTES))
+    """The honest engine, with the secret of the state directory, made if there is none.
+
+    Raises:
+        ServerError: the secret cannot be read, made, or kept from others.
+    """
+    with _starting(settings.state):
+        path = make_private_directory(settings.state) / "server.secret"
+        new = not path.exists()
+        secret = read_or_create_secret(path, SECRET_BYTES)
+    if new:
+        _log.warning("new state created", path=str(settings.state))
+    return InferenceEngine(secret)
 
 
 @asynccontextmanager
@@ -52,16 +66,23 @@ async def running(
         engine: what answers requests; the honest engine unless a test or the demonstration says so.
 
     Raises:
-        ServerError: certificate, key or address cannot be used.
+        ServerError: certificate, key, directories or address cannot be used.
     """
     credentials = _credentials(settings)
-    registry = ModelRegistry(settings.models)
-    models = registry.load_all()
-    keys = EnrolledKeyStore(
-        make_private_directory(settings.state) / "keys", settings.max_enrolled_keys
-    )
+    if not settings.models.is_dir():
+        raise ServerError(f"{settings.models}: no model directory; publish a model there first")
+    with _starting(settings.models):
+        registry = ModelRegistry(settings.models)
+        models = registry.load_all()
+    if not models:
+        _log.warning("no model to serve yet", path=str(settings.models))
+    with _starting(settings.state):
+        keys = EnrolledKeyStore(
+            make_private_directory(settings.state) / "keys", settings.max_enrolled_keys
+        )
+    engine = engine or engine_of(settings)
     with ThreadPoolExecutor(settings.compute_threads, "blindproof-compute") as executor:
-        service = Service(settings, registry, keys, engine or engine_of(settings), executor)
+        service = Service(settings, registry, keys, engine, executor)
         server = grpc.aio.server(
             options=(
                 ("grpc.max_receive_message_length", rpc.MAX_MESSAGE_BYTES),
@@ -77,13 +98,14 @@ async def running(
         except RuntimeError as error:
             raise ServerError(f"cannot listen on {settings.listen}") from error
         await server.start()
-        for name in ("", rpc.MODEL_SERVICE, rpc.KEY_SERVICE, rpc.INFERENCE_SERVICE):
-            await health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        address = f"{host}:{port}"
-        if settings.address_file is not None:
-            write_private(settings.address_file, address.encode())
-        _log.info("serving", address=address, models=len(models), server_id=settings.server_id)
         try:
+            for name in ("", rpc.MODEL_SERVICE, rpc.KEY_SERVICE, rpc.INFERENCE_SERVICE):
+                await health.set(name, health_pb2.HealthCheckResponse.SERVING)
+            address = f"{host}:{port}"
+            if settings.address_file is not None:
+                with _starting(settings.address_file):
+                    write_private(settings.address_file, address.encode())
+            _log.info("serving", address=address, models=len(models), server_id=settings.server_id)
             yield address
         finally:
             await health.enter_graceful_shutdown()
@@ -120,15 +142,52 @@ def main(settings: ServerSettings) -> None:
     asyncio.run(serve(settings))
 
 
-def _credentials(settings: ServerSettings) -> grpc.ServerCredentials:
+@contextmanager
+def _starting(path: Path) -> Iterator[None]:
+    """Failures with what is at a path stop the start with `ServerError`."""
     try:
+        with reading(path):
+            yield
+    except StorageError as error:
+        raise ServerError(str(error)) from error
+
+
+def _credentials(settings: ServerSettings) -> grpc.ServerCredentials:
+    with _starting(settings.tls_certificate):
         certificate = settings.tls_certificate.read_bytes()
+    with _starting(settings.tls_key):
         key = settings.tls_key.read_bytes()
-        authority = settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None
-    except OSError as error:
-        raise ServerError(f"cannot read {error.filename}: {error.strerror}") from error
+    _check_pair(settings, certificate, key)
+    authority = None
+    if settings.tls_client_ca is not None:
+        with _starting(settings.tls_client_ca):
+            authority = settings.tls_client_ca.read_bytes()
+        _certificate(authority, settings.tls_client_ca)
     return grpc.ssl_server_credentials(
         [(key, certificate)],
         root_certificates=authority,
         require_client_auth=authority is not None,
     )
+
+
+def _check_pair(settings: ServerSettings, certificate: bytes, key: bytes) -> None:
+    """What gRPC would report, if at all, by failing every handshake.
+
+    Raises:
+        ServerError: not PEM, a key with a passphrase, or the key of another certificate.
+    """
+    public = _certificate(certificate, settings.tls_certificate).public_key()
+    try:
+        private = serialization.load_pem_private_key(key, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ServerError(f"{settings.tls_key}: not a PEM private key without passphrase") from None
+    if private.public_key() != public:
+        raise ServerError(f"{settings.tls_key} is not the key of {settings.tls_certificate}")
+
+
+def _certificate(data: bytes, path: Path) -> x509.Certificate:
+    """The first certificate of a PEM file.  Raises ServerError."""
+    try:
+        return x509.load_pem_x509_certificates(data)[0]
+    except ValueError:
+        raise ServerError(f"{path}: no PEM certificate") from None

@@ -10,6 +10,7 @@ from protocol.errors import (
     EnrolmentError,
     VerificationError,
 )
+from server.storage import StorageError
 from wire.rpc import Reason
 
 _STATUS = {
@@ -48,7 +49,7 @@ def as_refusal(error: Exception) -> Refusal:
         return error
     if isinstance(error, TimeoutError):
         return Refusal(Reason.TOO_SLOW, "the call took longer than this server allows")
-    if not isinstance(error, BlindproofError):
+    if isinstance(error, StorageError) or not isinstance(error, BlindproofError):
         return Refusal(Reason.INTERNAL, "internal error")
     if isinstance(error, EncodingError):
         return Refusal(Reason.MALFORMED, str(error))

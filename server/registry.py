@@ -4,11 +4,13 @@
     registration.bin   registration proof, public, empty for a public model
     private.bin        canonical (shape, integers, opening), the model's secret
 
-A directory appears by one rename and its content is checked against its name when it is read.
+A directory appears by one rename; its content is checked against its name, and its registration
+proof verified, when it is read.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shutil
@@ -18,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from protocol.digests import DIGEST_BYTES
 from protocol.encoding import decode, encode, expect_bytes, expect_int, expect_tuple
@@ -26,11 +29,13 @@ from protocol.families import OPENING_SIZE, WEIGHT_BOUND
 from protocol.model import MAX_CARD_BYTES, ModelCard
 from protocol.parameters import Mode
 from server.refusals import Refusal
+from server.storage import StorageError, reading
 from wire.files import make_private_directory, read_bounded, sync_directory, write_private
 from wire.models import MAX_REGISTRATION_BYTES, ModelSummary
 from wire.rpc import Reason
 from zk_layers.commitment import commit_model
 from zk_layers.registration import registration_digest
+from zk_layers.verify import verify_registration
 
 Integers = npt.NDArray[np.int64]
 
@@ -39,6 +44,7 @@ MAX_FLOODING_DISTANCE_LOG2 = -60
 """Answers are at least this close to ones that depend on the result alone."""
 _DIGEST_NAME = re.compile(r"[0-9a-f]{64}")
 _CARD, _REGISTRATION, _PRIVATE = "card.bin", "registration.bin", "private.bin"
+_log = structlog.get_logger("blindproof.server")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,32 +123,54 @@ class ModelRegistry:
     """The published models of one directory.  Models are added by any process, never changed."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = make_private_directory(directory)
+        """Open a directory of models, or make it.
+
+        Raises:
+            StorageError: it cannot be one.
+        """
+        with reading(directory):
+            self._directory = make_private_directory(directory)
         self._loaded: dict[bytes, ModelBundle] = {}
+        self._reported: set[Path] = set()
 
     def publish(self, bundle: ModelBundle) -> bytes:
-        """Store a model and return its digest; publishing the same model again changes nothing."""
+        """Store a model and return its digest.
+
+        A model that is already there, and whole, is left as it is; a damaged one is replaced.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
         target = self._path(bundle.digest)
-        if not target.exists():
-            draft = make_private_directory(self._directory / f".{secrets.token_hex(8)}")
-            try:
-                write_private(draft / _CARD, bundle.card.encoded())
-                write_private(draft / _REGISTRATION, bundle.registration_proof)
-                write_private(draft / _PRIVATE, _encode_private(bundle))
-                draft.rename(target)
-                sync_directory(self._directory)
-            except OSError as error:
-                shutil.rmtree(draft, ignore_errors=True)
-                if not target.exists():  # else another process published the same model
-                    raise ModelError(f"model cannot be stored: {error.strerror}") from error
+        with reading(self._directory):
+            if not _is_whole(target):
+                self._store(bundle, target)
         return bundle.digest
+
+    def _store(self, bundle: ModelBundle, target: Path) -> None:
+        """Write a model beside its place and rename it there.  Raises OSError."""
+        draft = make_private_directory(self._directory / f".{secrets.token_hex(8)}")
+        try:
+            write_private(draft / _CARD, bundle.card.encoded())
+            write_private(draft / _REGISTRATION, bundle.registration_proof)
+            write_private(draft / _PRIVATE, _encode_private(bundle))
+            try:
+                draft.rename(target)
+            except OSError:  # something is there
+                if _is_whole(target):
+                    return  # another process published the same model meanwhile
+                _set_aside(target)
+                draft.rename(target)
+            sync_directory(self._directory)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
     def get(self, digest: bytes) -> ModelBundle:
         """The model of a digest.
 
         Raises:
             Refusal: there is none (model-unknown).
-            EncodingError, ModelError: what is on disk is not that model.
+            StorageError: what is on disk is not that model.
         """
         bundle = self._loaded.get(digest)
         if bundle is None:
@@ -153,10 +181,17 @@ class ModelRegistry:
         return bundle
 
     def load_all(self) -> list[ModelSummary]:
-        """Read every model and list them, by name and version."""
-        names = (path.name for path in self._directory.iterdir())
-        digests = [bytes.fromhex(name) for name in names if _DIGEST_NAME.fullmatch(name)]
-        summaries = [ModelSummary.of(self.get(digest).card) for digest in digests]
+        """Read every model and list them, by name and version; damaged ones are logged once."""
+        summaries = []
+        for path in sorted(self._directory.iterdir()):
+            if not _DIGEST_NAME.fullmatch(path.name) or not path.is_dir():
+                continue
+            try:
+                summaries.append(ModelSummary.of(self.get(bytes.fromhex(path.name)).card))
+            except (StorageError, Refusal) as error:  # a refusal: removed since it was listed
+                if path not in self._reported:
+                    self._reported.add(path)
+                    _log.error("model skipped", path=str(path), error=str(error))
         return sorted(summaries, key=lambda model: (model.name, model.version, model.digest))
 
     def _path(self, digest: bytes) -> Path:
@@ -169,21 +204,57 @@ def _encode_private(bundle: ModelBundle) -> bytes:
     return encode((rows, columns, integers, bundle.opening.astype("<i1").tobytes()))
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether there is a model which can be served."""
+    if not path.is_dir():
+        return False
+    try:
+        _load(path)
+    except StorageError as error:
+        _log.warning("damaged model found", path=str(path), error=str(error))
+        return False
+    return True
+
+
+def _set_aside(path: Path) -> None:
+    """Free a model's place: renamed first, so that no reader meets half of it."""
+    if not os.path.lexists(path):
+        return
+    aside = path.with_name(f".{secrets.token_hex(8)}")
+    path.rename(aside)
+    if aside.is_dir() and not aside.is_symlink():
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        aside.unlink(missing_ok=True)
+
+
 def _load(path: Path) -> ModelBundle:
-    card = ModelCard.decoded(read_bounded(path / _CARD, MAX_CARD_BYTES))
-    if card.digest.hex() != path.name:
-        raise ModelError(f"the card in {path.name} has the digest {card.digest.hex()}")
-    fields = expect_tuple(
-        decode(read_bounded(path / _PRIVATE, MAX_PRIVATE_BYTES)), "private model", 4
-    )
+    """A model as it was published.
+
+    Raises:
+        StorageError: a file is missing, damaged or another model's; names the path.
+    """
+    with reading(path):
+        card = ModelCard.decoded(read_bounded(path / _CARD, MAX_CARD_BYTES))
+        if card.digest.hex() != path.name:
+            raise ModelError(f"the card has the digest {card.digest.hex()}")
+        registration = read_bounded(path / _REGISTRATION, MAX_REGISTRATION_BYTES)
+        integers, opening = _decode_private(read_bounded(path / _PRIVATE, MAX_PRIVATE_BYTES), card)
+        bundle = ModelBundle(card, registration, integers, opening)
+        if card.mode is Mode.PRIVATE:
+            verify_registration(card, registration)
+        return bundle
+
+
+def _decode_private(data: bytes, card: ModelCard) -> tuple[Integers, Integers]:
+    """Integers (J, K + 1) and opening (5120,).  Raises EncodingError, ModelError."""
+    fields = expect_tuple(decode(data), "private model", 4)
     rows, columns = expect_int(fields[0], "rows"), expect_int(fields[1], "columns")
     if (rows, columns) != (len(card.outputs), len(card.features) + 1):
         raise ModelError(f"private integers ({rows}, {columns}) do not fit the card")
     integers = expect_bytes(fields[2], "integers", 8 * rows * columns)
     opening = expect_bytes(fields[3], "opening", OPENING_SIZE)
-    return ModelBundle(
-        card,
-        read_bounded(path / _REGISTRATION, MAX_REGISTRATION_BYTES),
+    return (
         np.frombuffer(integers, dtype="<i8").astype(np.int64).reshape(rows, columns),
         np.frombuffer(opening, dtype="<i1").astype(np.int64),
     )

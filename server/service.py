@@ -31,11 +31,7 @@ from wire.enrolment import (
     encode_challenge,
     encode_completed,
 )
-from wire.inference import (
-    RequestAssembler,
-    decode_header,
-    encode_response,
-)
+from wire.inference import InferenceHeader, RequestAssembler, decode_header, encode_response
 from wire.models import (
     ModelList,
     ServedModel,
@@ -123,45 +119,73 @@ class Service:
 
     async def complete_enrolment(self, messages: Stream, context: Context) -> bytes:
         """KeyService.CompleteEnrolment."""
-        async with self._call(context, rpc.COMPLETE_ENROLMENT), self._slot():
-            header = decode_completion_header(await _first(messages))
-            session = self._sessions.claim(header.session_id)
-            assembler = CompletionAssembler(session.request, header.proof_bytes)
-            await context.send_initial_metadata(_ADMITTED)
-            async for message in messages:
-                assembler.add(message)
-            b, proof = assembler.finish()
-            key = EnrolledKey(session.request, session.root, session.nonce, b)
+        async with self._call(context, rpc.COMPLETE_ENROLMENT):
+            header = decode_completion_header(await self._header(messages))
+            async with self._slot():
+                session = self._sessions.claim(header.session_id)
+                assembler = CompletionAssembler(session.request, header.proof_bytes)
+                await context.send_initial_metadata(_ADMITTED)
+                await self._receive(messages, assembler.add)
+                b, proof = assembler.finish()
+                key = EnrolledKey(session.request, session.root, session.nonce, b)
 
-            def enrol() -> bytes:
-                verify_enrolment(key, proof)
-                return self._keys.add(key)
+                def enrol() -> bytes:
+                    verify_enrolment(key, proof)
+                    return self._keys.add(key)
 
-            return encode_completed(await self._compute(enrol))
+                return encode_completed(await self._compute(enrol))
 
     async def infer(self, messages: Stream, context: Context) -> None:
         """InferenceService.Infer."""
-        async with self._call(context, rpc.INFER), self._slot():
-            header = decode_header(await _first(messages))
+        async with self._call(context, rpc.INFER):
+            header = decode_header(await self._header(messages))
             self._check_identities(context, header.client_id, header.server_id)
-            bundle = await self._compute(lambda: self._registry.get(header.model_digest))
-            key = None
-            if bundle.card.mode is Mode.PRIVATE:
-                key = await self._compute(lambda: self._keys.get(header.key_digest))
-            admit(header, bundle, key, self._settings.server_id)
-            assembler = RequestAssembler(bundle.card, header.packing)
-            await context.send_initial_metadata(_ADMITTED)
-            async for message in messages:
-                assembler.add(message)
-            ciphertexts = assembler.finish()
+            async with self._slot():
+                for message in await self._answer(header, messages, context):
+                    async with _within(self._settings.idle_seconds, "the response was not read"):
+                        await context.write(message)
 
-            def answer() -> list[bytes]:
-                request = request_of(header, bundle, ciphertexts)
-                response = self._engine.answer(Job(bundle, key, request, ciphertexts))
-                return list(encode_response(header.request_id, response))
+    async def _answer(
+        self, header: InferenceHeader, messages: Stream, context: Context
+    ) -> list[bytes]:
+        """Receive the ciphertexts a header announced and compute the response's messages."""
+        bundle = await self._compute(lambda: self._registry.get(header.model_digest))
+        key = None
+        if bundle.card.mode is Mode.PRIVATE:
+            key = await self._compute(lambda: self._keys.get(header.key_digest))
+        admit(header, bundle, key, self._settings.server_id)
+        assembler = RequestAssembler(bundle.card, header.packing)
+        await context.send_initial_metadata(_ADMITTED)
+        await self._receive(messages, assembler.add)
+        ciphertexts = assembler.finish()
 
-            for message in await self._compute(answer):
-                await context.write(message)
+        def answer() -> list[bytes]:
+            request = request_of(header, bundle, ciphertexts)
+            response = self._engine.answer(Job(bundle, key, request, ciphertexts))
+            return list(encode_response(header.request_id, response))
+
+        return await self._compute(answer)
+
+    async def _header(self, messages: Stream) -> bytes:
+        """The first message, awaited without a slot and not for long: streams cost peers nothing.
+
+        Raises:
+            Refusal: it did not come in time (too-slow).
+            EncodingError: the stream ended.
+        """
+        message = await _next(messages, self._settings.header_seconds)
+        if message is None:
+            raise EncodingError("the stream ended before its header")
+        return message
+
+    async def _receive(self, messages: Stream, add: Callable[[bytes], None]) -> None:
+        """Pass every further message on.
+
+        Raises:
+            Refusal: the peer paused for too long (too-slow).
+        """
+        while (message := await _next(messages, self._settings.idle_seconds)) is not None:
+            add(message)
 
     async def _compute(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
@@ -208,7 +232,18 @@ class Service:
                 )
 
 
-async def _first(messages: Stream) -> bytes:
-    async for message in messages:
-        return message
-    raise EncodingError("the stream ended before its header")
+async def _next(messages: Stream, seconds: float) -> bytes | None:
+    """The next message, None at the end.  Raises Refusal (too-slow) when it takes longer."""
+    async with _within(seconds, "no message"):
+        return await anext(messages, None)
+
+
+@asynccontextmanager
+async def _within(seconds: float, complaint: str) -> AsyncIterator[None]:
+    """Refuse (too-slow) a peer who lets the server wait longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        detail = f"{complaint} within {seconds:g} seconds"
+        raise Refusal(rpc.Reason.TOO_SLOW, detail) from None

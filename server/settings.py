@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from protocol.errors import BlindproofError
 from protocol.parameters import MAX_IDENTITY
+
+ENVIRONMENT_PREFIX = "BLINDPROOF_"
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/]+):(?P<port>[0-9]{1,5})")
+_LARGEST_PORT = 65535
+
+
+class SettingsError(BlindproofError):
+    """A setting is missing or malformed."""
 
 
 class ServerSettings(BaseSettings):
     """Where a server listens, what it keeps where, and how much of anything it accepts.
 
     Attributes:
-        listen: host and port; port 0 takes a free one.
+        listen: host:port, an IPv6 address in brackets; port 0 takes a free one.
         server_id: the server's name in every proof transcript; clients bind their keys to it.
         tls_certificate, tls_key: PEM files.  There is no way to serve without TLS.
         tls_client_ca: PEM file; when given, clients must show a certificate it signed, whose
             common name is the client identity they use.
-        models: directory of published models.
+        models: directory of published models; must exist.
         state: directory of the server's secret and of the enrolled keys.
         address_file: written with the actual address once the server accepts calls.
         max_requests: calls that may hold ciphertexts in memory at once; more are refused.
         compute_threads: evaluations and proofs that run at once; more wait.
+        header_seconds: longest wait for the first message of a stream, which holds no slot yet.
+        idle_seconds: longest wait for a further message, or for a peer to read one.
         request_seconds: longest time a call may take, its transfer included.
-        max_enrolment_sessions: enrolments that may be open at once.
+        max_enrolment_sessions: enrolments that may be open at once; another displaces the oldest.
         enrolment_seconds: time a client has to answer an enrolment's nonce.
         max_enrolled_keys: enrolled keys kept.
         shutdown_seconds: time running calls get to end when the server stops.
     """
 
-    model_config = SettingsConfigDict(env_prefix="BLINDPROOF_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True)
 
     listen: str = "127.0.0.1:50443"
     server_id: str = Field(default="blindproof", min_length=1, max_length=MAX_IDENTITY)
@@ -43,8 +56,35 @@ class ServerSettings(BaseSettings):
     address_file: Path | None = None
     max_requests: PositiveInt = 8
     compute_threads: PositiveInt = 2
+    header_seconds: PositiveFloat = 5.0
+    idle_seconds: PositiveFloat = 10.0
     request_seconds: PositiveFloat = 120.0
     max_enrolment_sessions: PositiveInt = 64
     enrolment_seconds: PositiveFloat = 60.0
     max_enrolled_keys: PositiveInt = 10_000
     shutdown_seconds: PositiveFloat = 10.0
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        match = _ADDRESS.fullmatch(value)
+        if match is None or int(match["port"]) > _LARGEST_PORT:
+            raise ValueError(f"expected host:port with a port up to {_LARGEST_PORT}")
+        return value
+
+
+def read_settings(**given: Any) -> ServerSettings:  # noqa: ANN401 -- values are validated here
+    """Settings from arguments, the environment, and the defaults, in this order.
+
+    Raises:
+        SettingsError: one is missing or malformed; the message names it.
+    """
+    try:
+        return ServerSettings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]).lower()
+        message = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(
+            f"setting '{name}' ({ENVIRONMENT_PREFIX}{name.upper()}): {message.lower()}"
+        ) from None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from protocol.errors import EncodingError
 
 _PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def make_private_directory(path: Path) -> Path:
@@ -62,6 +65,8 @@ def read_or_create_secret(path: Path, size: int) -> bytes:
 
     Raises:
         EncodingError: the file has another size.
+        PermissionError: others than its owner may use the file.
+        OSError: it cannot be read or made.
     """
     if not path.exists():
         # Linked into place, not renamed: of two processes that start together one draws the secret
@@ -71,6 +76,10 @@ def read_or_create_secret(path: Path, size: int) -> bytes:
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
         draft.unlink()
+    if stat.S_IMODE(path.stat().st_mode) & _OTHERS:
+        raise PermissionError(
+            errno.EACCES, "others may read or write this secret: chmod 600", str(path)
+        )
     data = read_bounded(path, size)
     if len(data) != size:
         raise EncodingError(f"{path.name} has {len(data)} bytes, expected {size}")

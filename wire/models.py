@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from protocol.digests import DIGEST_BYTES
 from protocol.errors import EncodingError
-from protocol.model import MAX_CARD_BYTES, MAX_NAME, ModelCard
+from protocol.model import MAX_CARD_BYTES, MAX_NAME, MAX_PURPOSE, ModelCard
 from protocol.parameters import MAX_IDENTITY
 from wire.framing import expect_size, parse
 from wire.v1 import models_pb2 as pb
 
 MAX_LISTED_MODELS = 1024
-MAX_PURPOSE = 2000
 MAX_REGISTRATION_BYTES = 2 << 20
 
 

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from blindproof.demo.story import HonestAnswer, Outcome
 
 
+_ABOUT_ERRORS = (
+    "Errors are against the published model, whose weights are rounded to 16 bits;",
+    "the difference to scikit-learn's model contains that rounding.",
+)
+_ABOUT_REFUSALS = (
+    "A wrong answer came with the best proof its sender could make for it. The replayed one came",
+    "with a true proof, but of an earlier request: challenges follow from a request's nonce, so",
+    "that other columns are to be opened now, which the proof's size alone may show.",
+    "The secret key never met any of them.",
+)
+
+
 def demo() -> None:
     """Encrypt, predict, prove, verify, decrypt; then watch forgeries being refused."""
     console = Console(highlight=False)
@@ -38,10 +50,12 @@ def demo() -> None:
     report("done")
     console.print()
     console.print(_answers(outcome))
-    console.print(f"  model {outcome.card.digest.hex()}", soft_wrap=True)
+    for line in (f"model {outcome.card.digest.hex()}", *_ABOUT_ERRORS):
+        console.print(f"  {line}", soft_wrap=True)
     console.print()
     console.print(_refusals(outcome))
-    console.print("  Each came with a proof made for it; the secret key never met any of them.")
+    for line in _ABOUT_REFUSALS:
+        console.print(f"  {line}", soft_wrap=True)
 
 
 def _answers(outcome: Outcome) -> Table:
@@ -69,6 +83,7 @@ def _cells(answer: HonestAnswer) -> dict[str, str]:
         "accuracy, plaintext model": f"{answer.plaintext_accuracy:.1%}",
         "labels equal on every patient": "yes" if answer.same_labels else "NO",
         "largest error": f"{answer.largest_error:.2e}",
+        "difference to scikit-learn's own model": f"{answer.plaintext_distance:.2e}",
         "proved error bound": f"{result.error_bound:.2e}",
         "precision": f"{result.precision_bits:.1f} bits",
         "soundness": f"{result.soundness_bits:.1f} bits",

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from blindproof.cli.tables import kibibytes, new_table
 from fhe_layers.planner import DEFAULT_PRECISION_BITS
+from protocol.errors import ParameterError
 from protocol.parameters import Mode, Packing
 
 if TYPE_CHECKING:
@@ -34,8 +35,14 @@ def params(  # noqa: PLR0917  (a command's options)
 ) -> None:
     """Show the parameters a linear model of this shape would get."""
     from fhe_layers.planner import LinearModelSpec, plan_packings
-    from protocol.families import WEIGHT_BITS
+    from protocol.families import MAX_INTEGERS, WEIGHT_BITS
+    from protocol.model import MAX_INPUT_BOUND
 
+    _require("--input-bound", input_bound, MAX_INPUT_BOUND)
+    _require("--row-l1", row_l1, MAX_INTEGERS)
+    _require(
+        "weights and biases of (features + 1) x outputs", (features + 1) * outputs, MAX_INTEGERS
+    )
     spec = LinearModelSpec(
         features=features,
         outputs=outputs,
@@ -91,6 +98,12 @@ def profiles_table(card: ModelCard) -> Table:
             f"{bounds.released_error * card.unit:.2e}",
         )
     return table
+
+
+def _require(name: str, value: float, largest: float) -> None:
+    """Raises ParameterError for NaN and everything outside (0, largest]."""
+    if not 0 < value <= largest:
+        raise ParameterError(f"{name}: {value:g} is not above 0 and at most {largest:g}")
 
 
 def _records(plan: Plan) -> str:

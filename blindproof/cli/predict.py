@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import sys
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from blindproof.cli.tables import kibibytes, milliseconds, new_table
-from protocol.errors import InputError, ShapeError
+from blindproof.cli.connection import (
+    Authority,
+    Certificate,
+    CertificateKey,
+    ClientId,
+    Keys,
+    Model,
+    ServerId,
+    Target,
+)
+from blindproof.cli.record_file import read_csv
+from blindproof.cli.tables import key_names, kibibytes, milliseconds, new_table
+from protocol.errors import InputError
+from wire.files import write_private
 
 if TYPE_CHECKING:
     from client_sdk import Result
@@ -20,14 +33,18 @@ if TYPE_CHECKING:
 
 def predict(  # noqa: PLR0917  (a command's options)
     records: Annotated[Path, typer.Argument(help="CSV file with one column per feature.")],
-    target: Annotated[str, typer.Option(help="Host and port of the server.")],
-    model: Annotated[str, typer.Option(help="Digest of the model, hexadecimal: what is pinned.")],
-    keys: Annotated[Path, typer.Option(help="Directory of the key store; made if missing.")],
-    ca: Annotated[Path | None, typer.Option(help="PEM file of the authority to trust.")] = None,
+    target: Target,
+    model: Model,
+    keys: Keys,
+    ca: Authority = None,
+    certificate: Certificate = None,
+    certificate_key: CertificateKey = None,
+    client_id: ClientId = None,
+    server_id: ServerId = None,
     packing: Annotated[str, typer.Option(help="auto, batch or single.")] = "auto",
     output: Annotated[
         Path | None,
-        typer.Option(help="Write here, .json or CSV; else standard output."),
+        typer.Option(help="Write here, .json or CSV, readable by you alone; else standard output."),
     ] = None,
     evidence: Annotated[
         Path | None, typer.Option(help="Write what `blindproof verify` checks offline.")
@@ -36,13 +53,25 @@ def predict(  # noqa: PLR0917  (a command's options)
     """Encrypt records, have them evaluated, verify the proof, decrypt."""
     from client_sdk import Client, KeyStore
 
-    rows = read_csv(records)
-    with Client(target, model=model, keys=KeyStore(keys), ca=ca) as client:
-        names = client.card().outputs
-        result = client.predict(rows, packing=packing)
+    read = read_csv(records)
+    for path in (output, evidence):
+        if path is not None:
+            _require_writable(path)
+    with Client(
+        target,
+        model=model,
+        keys=KeyStore(keys),
+        ca=ca,
+        certificate=certificate,
+        certificate_key=certificate_key,
+        client_id=client_id,
+        server_id=server_id,
+    ) as client:
+        card = client.card()
+        result = client.predict(read.for_model(card), packing=packing)
+    _write(result, card.outputs, read.lines, output)
     if evidence is not None:
         result.save(evidence)
-    _write(result, names, output)
     table = new_table("Verified", "", "")
     for label, cell in (
         ("records", str(len(result.values))),
@@ -54,62 +83,74 @@ def predict(  # noqa: PLR0917  (a command's options)
         ("verify", milliseconds(result.timings.verify)),
     ):
         table.add_row(label, cell)
-    Console(stderr=True, highlight=False).print(table)
+    console = Console(stderr=True, highlight=False)
+    console.print(table)
+    console.print(f"  under the key {key_names(result.key_digests)}", soft_wrap=True)
 
 
-def read_csv(path: Path) -> list[dict[str, float]]:
-    """Records of a CSV file with a header.
+def _require_writable(path: Path) -> None:
+    """Refuse, before anything is sent, a path that could not be written afterwards.
 
     Raises:
-        InputError: unreadable, empty, ragged, or a cell that is not a number.
+        InputError: not in an existing directory that can be written, or not a regular file.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            rows = [_row(row, reader.line_num) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: {error}") from error
-    if not rows:
-        raise ShapeError(f"{path}: no records")
-    return rows
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no directory {path.parent}")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a regular file")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: the directory cannot be written")
 
 
-def _row(row: dict[Any, Any], line: int) -> dict[str, float]:
-    numbers = {}
-    for name, cell in row.items():
-        if name is None or cell is None:  # more cells, or fewer
-            raise ShapeError(f"line {line}: not as many cells as the header has")
-        try:
-            numbers[name] = float(cell)
-        except ValueError as error:
-            raise ShapeError(f"column '{name}', line {line}: not a number") from error
-    return numbers
+def _write(
+    result: Result, outputs: tuple[str, ...], lines: tuple[int, ...], path: Path | None
+) -> None:
+    """Released values, labels and scores, one row a record, with its line in the input."""
+    text = (
+        _json(result, outputs, lines)
+        if path is not None and path.suffix == ".json"
+        else _csv(result, outputs, lines)
+    )
+    if path is None:
+        typer.echo(text, nl=False)
+    else:
+        write_private(path, text.encode())
 
 
-def _write(result: Result, outputs: tuple[str, ...], path: Path | None) -> None:
-    """Released values, labels and scores, one row a record."""
-    rows = []
-    for index, values in enumerate(result.values.tolist()):
-        row: dict[str, object] = dict(zip(outputs, values, strict=True))
-        if result.labels is not None:
-            row["label"] = result.labels[index]
-        if result.scores is not None:
-            row["score"] = float(result.scores[index])
-        rows.append(row)
-    if path is not None and path.suffix == ".json":
-        document = {
-            "model": result.model_digest.hex(),
-            "error_bound": result.error_bound,
-            "soundness_bits": result.soundness_bits,
-            "predictions": rows,
-        }
-        path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        return
-    stream = sys.stdout if path is None else path.open("w", newline="", encoding="utf-8")
-    try:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    finally:
-        if path is not None:
-            stream.close()
+def _columns(
+    result: Result, outputs: tuple[str, ...], lines: tuple[int, ...]
+) -> list[tuple[str, list[object]]]:
+    columns: list[tuple[str, list[object]]] = [("line", list(lines))]
+    columns += [
+        (name, list(values)) for name, values in zip(outputs, result.values.T.tolist(), strict=True)
+    ]
+    if result.labels is not None:
+        columns.append(("label", list(result.labels)))
+    if result.scores is not None:
+        columns.append(("score", list(result.scores.tolist())))
+    return columns
+
+
+def _csv(result: Result, outputs: tuple[str, ...], lines: tuple[int, ...]) -> str:
+    columns = _columns(result, outputs, lines)
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(name for name, _ in columns)
+    writer.writerows(zip(*(cells for _, cells in columns), strict=True))
+    return stream.getvalue()
+
+
+def _json(result: Result, outputs: tuple[str, ...], lines: tuple[int, ...]) -> str:
+    columns = _columns(result, outputs, lines)
+    names = [name for name, _ in columns]
+    document = {
+        "model": result.model_digest.hex(),
+        "keys": [digest.hex() for digest in result.key_digests],
+        "error_bound": result.error_bound,
+        "soundness_bits": result.soundness_bits,
+        "predictions": [
+            dict(zip(names, cells, strict=True))
+            for cells in zip(*(cells for _, cells in columns), strict=True)
+        ],
+    }
+    return json.dumps(document, indent=2) + "\n"

@@ -7,29 +7,55 @@ from typing import Annotated, Any
 
 import typer
 
-from protocol.errors import BlindproofError
-
-
-class SettingsError(BlindproofError):
-    """A setting is missing or malformed."""
+from protocol.parameters import MAX_IDENTITY
 
 
 def serve(  # noqa: PLR0917  (a command's options)
-    listen: Annotated[str | None, typer.Option(help="Host and port.")] = None,
-    server_id: Annotated[str | None, typer.Option(help="Name in every transcript.")] = None,
-    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM file.")] = None,
-    tls_client_ca: Annotated[
-        Path | None, typer.Option(help="PEM file; demands client certificates.")
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            help="Host and port; port 0 takes a free one.", show_default="127.0.0.1:50443"
+        ),
     ] = None,
-    models: Annotated[Path | None, typer.Option(help="Model directory.")] = None,
-    state: Annotated[Path | None, typer.Option(help="State directory.")] = None,
+    server_id: Annotated[
+        str | None,
+        typer.Option(
+            help="The server's name, bound into every proof and every enrolled key, of at most "
+            f"{MAX_IDENTITY} characters.  Clients enrolled under another name enrol again.",
+            show_default="blindproof",
+        ),
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="PEM file of the server's certificate (required).")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="PEM file of its key, without passphrase (required).")
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            help="PEM file of an authority: only clients with its certificates are served.",
+            show_default="everyone is served",
+        ),
+    ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(help="Directory that `blindproof publish` wrote models to (required)."),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of the server's secret and of enrolled keys, made if it is missing "
+            "(required)."
+        ),
+    ] = None,
 ) -> None:
-    """Serve published models over TLS.  Options may be given as BLINDPROOF_... variables."""
-    from pydantic import ValidationError
+    """Serve published models over TLS until SIGINT or SIGTERM.
 
+    Each option may be an environment variable instead, such as BLINDPROOF_TLS_KEY for --tls-key.
+    """
     from server.main import main
-    from server.settings import ServerSettings
+    from server.settings import read_settings
 
     options: dict[str, Any] = {
         "listen": listen,
@@ -40,11 +66,4 @@ def serve(  # noqa: PLR0917  (a command's options)
         "models": models,
         "state": state,
     }
-    given = {name: value for name, value in options.items() if value is not None}
-    try:
-        settings = ServerSettings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"setting '{name.lower()}': {first['msg'].lower()}") from error
-    main(settings)
+    main(read_settings(**{name: value for name, value in options.items() if value is not None}))

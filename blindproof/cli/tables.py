@@ -3,15 +3,45 @@
 from __future__ import annotations
 
 from rich import box
+from rich.console import RenderableType
+from rich.style import StyleType
 from rich.table import Table
+from rich.text import Text
+
+
+class PlainTable(Table):
+    """A table that shows text as it is: names come from others and may look like markup."""
+
+    def add_row(
+        self,
+        *renderables: RenderableType | None,
+        style: StyleType | None = None,
+        end_section: bool = False,
+    ) -> None:
+        """Add a row; strings lose what cannot be printed and are not read as markup."""
+        cells = [plain(cell) if isinstance(cell, str) else cell for cell in renderables]
+        super().add_row(*cells, style=style, end_section=end_section)
+
+
+def plain(text: str) -> Text:
+    """Text without markup or control characters."""
+    return Text("".join(character for character in text if character.isprintable()))
 
 
 def new_table(title: str, *columns: str) -> Table:
     """A table whose first column is text and whose others are aligned to the right."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table = PlainTable(
+        title=plain(title), box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left"
+    )
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        justify = "left" if index == 0 else "right"
+        table.add_column(plain(column), justify=justify, overflow="fold")  # type: ignore[arg-type]
     return table
+
+
+def key_names(digests: tuple[bytes, ...]) -> str:
+    """Digests of enrolled keys; a public model's answers are under none."""
+    return ", ".join(digest.hex() if any(digest) else "none" for digest in digests)
 
 
 def milliseconds(seconds: float) -> str:

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
+from client_sdk.keystore import PASSPHRASE_VARIABLE
 from protocol.errors import BlindproofError
 from server.inference import InferenceEngine
 from server.main import running
@@ -48,10 +49,14 @@ def server_process(settings: ServerSettings) -> Iterator[str]:
 
 
 def _environment(settings: ServerSettings) -> dict[str, str]:
-    """The settings as variables, and the import path of this process."""
+    """The settings as variables, the import path of this process, and no passphrase.
+
+    A server has no business with the client's key store.
+    """
     given = settings.model_dump(exclude_none=True, exclude_defaults=True)
     variables = {f"BLINDPROOF_{name.upper()}": str(value) for name, value in given.items()}
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **variables}
+    inherited = {name: text for name, text in os.environ.items() if name != PASSPHRASE_VARIABLE}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **variables}
 
 
 def _await_address(process: subprocess.Popen[bytes], address_file: Path) -> str:

@@ -22,7 +22,7 @@ MARGIN = 0.4
 """Ranges are those of the training patients, widened by this part of their width on each side."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Patients:
     """A fitted model and the patients it has not seen.
 
@@ -31,12 +31,14 @@ class Patients:
         held_out: float64 (patients, 30), raw values.
         truth: the patients' true labels.
         plaintext_labels: the labels scikit-learn's own model gives in the clear.
+        plaintext_values: float64 (patients, 1), the log-odds it gives.
     """
 
     model: LinearModel
     held_out: Floats
     truth: tuple[str, ...]
     plaintext_labels: tuple[str, ...]
+    plaintext_values: Floats
 
 
 def fit() -> Patients:
@@ -78,9 +80,11 @@ def fit() -> Patients:
         link="logistic",
     )
     predicted = classifier.predict(scaler.transform(held_out))
+    log_odds = classifier.decision_function(scaler.transform(held_out))
     return Patients(
         model,
         held_out,
         tuple(labels[index] for index in truth),
         tuple(labels[index] for index in predicted),
+        log_odds.astype(np.float64).reshape(-1, 1),
     )

@@ -46,6 +46,7 @@ class HonestAnswer:
         accuracy, plaintext_accuracy: share of right labels, from ciphertexts and in the clear.
         same_labels: whether both models agree on every patient.
         largest_error: distance of the released values from the exact committed model.
+        plaintext_distance: their distance from the plaintext model, whose weights have all bits.
     """
 
     title: str
@@ -54,6 +55,7 @@ class HonestAnswer:
     plaintext_accuracy: float
     same_labels: bool
     largest_error: float
+    plaintext_distance: float
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ def _compare(title: str, result: Result, patients: Patients, card: ModelCard) ->
         plaintext_accuracy=_share(plaintext, truth),
         same_labels=labels == plaintext,
         largest_error=float(np.abs(result.values - _exact(patients, card)[:count]).max()),
+        plaintext_distance=float(np.abs(result.values - patients.plaintext_values[:count]).max()),
     )
     if answer.largest_error > result.error_bound or not answer.same_labels:
         raise DemonstrationError(

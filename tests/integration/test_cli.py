@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 
 from blindproof.cli import app
 from blindproof.demo.cheats import Cheat
+from blindproof.demo.local_server import server_thread
 from tests.integration.conftest import PASSPHRASE, World
 from tests.integration.example_models import exact_values, records
 
@@ -44,26 +47,51 @@ def test_predict_writes_csv_and_evidence_that_verify_accepts(world: World, tmp_p
     values = np.array([[float(row["y0"])] for row in rows])
     exact = exact_values(world.models["private"], records(5))
     assert np.abs(values - exact).max() < 1e-5
+    assert [row["line"] for row in rows] == ["2", "3", "4", "5", "6"]
+    assert stat.S_IMODE(output.stat().st_mode) == 0o600
+    assert stat.S_IMODE(evidence.stat().st_mode) == 0o600
     assert [row["label"] for row in rows] == ["yes" if value > 0 else "no" for value in exact[:, 0]]
 
     verified = CliRunner().invoke(
         app, ["verify", str(evidence), f"--model={world.models['private'].digest.hex()}"]
     )
     assert verified.exit_code == 0, verified.output
+    key = verified.stdout.split("under the key ")[1].split()[0]
+    assert f"under the key {key}" in result.stderr
+    assert "give its digest as --key" in verified.stdout
     refused = CliRunner().invoke(
         app, ["verify", str(evidence), f"--model={world.models['public'].digest.hex()}"]
     )
     assert refused.exit_code == 2
     assert "pinned model digest mismatch" in refused.stderr
+    assert "the evidence holds" in refused.stderr
+
+    for pinned, status in ((key, 0), ("00" * 32, 2)):
+        checked = CliRunner().invoke(
+            app,
+            [
+                "verify",
+                str(evidence),
+                f"--model={world.models['private'].digest.hex()}",
+                f"--key={pinned}",
+            ],
+        )
+        assert checked.exit_code == status, checked.output
+        assert "give its digest" not in checked.stdout
+    assert checked.stderr == f"error: evidence under the key {key}, expected {pinned}\n"
 
 
 def test_predict_writes_json_or_to_standard_output(tmp_path, arguments):
     output = tmp_path / "out.json"
     result = CliRunner().invoke(app, ["predict", *arguments, f"--output={output}"])
     assert result.exit_code == 0, result.output
-    assert len(json.loads(output.read_text())["predictions"]) == 5
+    document = json.loads(output.read_text())
+    assert [row["line"] for row in document["predictions"]] == [2, 3, 4, 5, 6]
+    assert set(document["predictions"][0]) == {"line", "y0", "label", "score"}
+    assert all(key in result.stderr for key in document["keys"])
+    assert stat.S_IMODE(output.stat().st_mode) == 0o600
     shown = CliRunner().invoke(app, ["predict", *arguments])
-    assert shown.stdout.splitlines()[0] == "y0,label,score"
+    assert shown.stdout.splitlines()[0] == "line,y0,label,score"
     assert len(shown.stdout.splitlines()) == 6
 
 
@@ -84,3 +112,71 @@ def test_models_lists_what_is_served(world: World, monkeypatch):
     assert result.exit_code == 0, result.output
     for bundle in world.models.values():
         assert bundle.digest.hex() in result.output
+
+
+def test_what_cannot_be_written_is_noticed_before_anything_is_sent(world: World, arguments):
+    for option in ("--output", "--evidence"):
+        result = CliRunner().invoke(app, ["predict", *arguments, f"{option}=/no/such/place.bin"])
+        assert result.exit_code == 2
+        assert "no directory /no/such" in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert not Path(arguments[3].removeprefix("--keys=")).exists()
+
+
+def test_a_file_without_its_header_is_refused_without_being_shown(arguments):
+    path = Path(arguments[0])
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    value = path.read_text().split(",")[0]
+    result = CliRunner().invoke(app, ["predict", *arguments])
+    assert result.exit_code == 2
+    assert "is there a header line?" in result.stderr
+    assert value not in result.stderr
+
+
+def test_enrol_prints_the_key_that_keys_shows_and_predict_uses(arguments, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    enrolled = CliRunner().invoke(app, ["enrol", *arguments[1:]])
+    assert enrolled.exit_code == 0, enrolled.output
+    digest = enrolled.stdout.strip()
+    assert len(bytes.fromhex(digest)) == 32
+    shown = CliRunner().invoke(app, ["keys", arguments[3]])
+    assert digest in shown.stdout
+    assert "test server" in shown.stdout
+    predicted = CliRunner().invoke(app, ["predict", *arguments])
+    assert f"under the key {digest}" in predicted.stderr
+    rotated = CliRunner().invoke(app, ["keys", arguments[3], "--rotate"])
+    assert rotated.exit_code == 0
+    assert digest not in rotated.stdout
+
+
+def test_identities_may_be_given(arguments):
+    wrong = CliRunner().invoke(app, ["predict", *arguments, "--server-id=another"])
+    assert wrong.exit_code == 2
+    assert "the server calls itself 'test server'" in wrong.stderr
+    named = CliRunner().invoke(
+        app, ["predict", *arguments, "--server-id=test server", "--client-id=clinic seven"]
+    )
+    assert named.exit_code == 0, named.output
+    assert "clinic seven" in CliRunner().invoke(app, ["keys", arguments[3]]).stdout
+
+
+def test_a_certified_client_goes_by_its_common_name(world: World, tmp_path, arguments, monkeypatch):
+    """At a server with mutual TLS, which lets nobody use another name."""
+    monkeypatch.setenv("COLUMNS", "200")
+    certificate, key = world.authority.issue(tmp_path, "clinic eight")
+    settings = world.settings.model_copy(
+        update={"tls_client_ca": world.ca, "state": tmp_path / "state"}
+    )
+    with server_thread(settings) as address:
+        options = [*arguments[1:], f"--certificate={certificate}", f"--certificate-key={key}"]
+        options[0] = f"--target={address}"
+        predicted = CliRunner().invoke(app, ["predict", arguments[0], *options])
+        assert predicted.exit_code == 0, predicted.output
+        listed = CliRunner().invoke(app, ["models", options[0], *options[3:]])
+        assert listed.exit_code == 0, listed.output
+        assert world.models["private"].digest.hex() in listed.stdout
+        refused = CliRunner().invoke(
+            app, ["predict", arguments[0], *options, "--client-id=clinic seven"]
+        )
+        assert refused.exit_code == 2
+    assert "clinic eight" in CliRunner().invoke(app, ["keys", arguments[3]]).stdout

@@ -18,6 +18,11 @@ def test_the_demonstration_accepts_honest_answers_and_refuses_every_cheat(monkey
     assert result.exit_code == 0, result.output
     for label in ("accuracy, encrypted", "proved error bound", "soundness", "verify", "decrypt"):
         assert label in result.output
+    (shown,) = (line for line in result.output.splitlines() if "scikit-learn's own" in line)
+    differences = [float(cell) for cell in shown.split("model")[1].split()]
+    assert len(differences) == 2
+    assert all(0 < difference < 1e-2 for difference in differences)
+    assert "with a true proof, but of an earlier request" in result.output
     for cheat in CHEATS:
         rows = [line.split() for line in result.output.splitlines() if str(cheat) in line]
         assert len(rows) == 2

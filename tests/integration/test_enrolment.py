@@ -6,8 +6,12 @@ import grpc
 import numpy as np
 import pytest
 
+from blindproof.demo.cheats import Cheat
+from client_sdk import EnrolmentError, Phase
 from protocol.keys import EnrolledKey, KeyRequest, expand_a
+from server.keys import EnrolledKeyStore
 from tests.integration.conftest import World
+from tests.integration.example_models import records
 from wire import rpc
 from wire.enrolment import decode_challenge, encode_begin, encode_completion
 from wire.rpc import Reason
@@ -42,6 +46,11 @@ class Enrolling:
         prover = EnrolmentProver(self.request, self.secret)
         session, nonce = self.begin(encode_begin(self.request, prover.root))
         return session, *prover.answer(nonce)
+
+
+@pytest.fixture(autouse=True)
+def honest(world: World) -> None:
+    world.engine.cheat = Cheat.NONE
 
 
 @pytest.fixture
@@ -107,3 +116,38 @@ def test_a_malformed_completion_is_refused(enrolling: Enrolling, change):
     session, key, proof = enrolling.honest()
     messages = list(encode_completion(session, key.b, proof))
     assert enrolling.complete(change(messages)) == MALFORMED
+
+
+@pytest.mark.parametrize("packing", ["single", "batch"])
+def test_a_key_the_server_lost_is_forgotten_and_enrolled_again(
+    world: World, fresh_keys, monkeypatch, packing: str
+):
+    keys, rows = fresh_keys(), records(1)
+    known = EnrolledKeyStore.get
+
+    with world.client(keys=keys) as client:
+        first = client.predict(rows, packing=packing)
+        lost = first.key_digests[0]
+
+        def get(store: EnrolledKeyStore, digest: bytes) -> EnrolledKey:
+            return known(store, bytes(32) if digest == lost else digest)
+
+        monkeypatch.setattr(EnrolledKeyStore, "get", get)
+        world.phases.clear()
+        with pytest.raises(EnrolmentError, match=r"client\.enrol\(\) or `blindproof enrol`"):
+            client.predict(rows, packing=packing)
+        assert Phase.ENROL not in world.phases  # nothing is repeated behind the caller's back
+        assert keys.summary().enrolled == ()
+        second = client.predict(rows, packing=packing)
+    assert second.key_digests != first.key_digests
+
+
+def test_a_damaged_key_file_costs_one_enrolment(world: World, fresh_keys):
+    keys = fresh_keys()
+    with world.client(keys=keys) as client:
+        digest = client.enrol()
+        (keys._path / "keys" / f"{digest.hex()}.key").write_bytes(b"damaged")
+        world.phases.clear()
+        result = client.predict(records(1))
+    assert world.phases.count(Phase.ENROL) == 1
+    assert result.key_digests != (digest,)

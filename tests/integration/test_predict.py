@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -11,21 +13,37 @@ import pytest
 from blindproof.demo.cheats import Cheat
 from client_sdk import (
     AsyncClient,
+    DecryptionError,
+    EncodingError,
     EnrolmentError,
+    KeyStore,
+    KeyStoreError,
     ModelError,
     Phase,
+    RequestError,
     VerificationError,
     verify_evidence,
 )
+from client_sdk.disclosure import DISCLOSURE_LIMIT
 from client_sdk.evidence import encode_evidence
+from client_sdk.keystore import Snapshot
 from protocol.parameters import Packing
-from tests.integration.conftest import World
+from tests.integration.conftest import PASSPHRASE, World
 from tests.integration.example_models import exact_values, records
 
 
 @pytest.fixture(autouse=True)
 def honest(world: World) -> None:
     world.engine.cheat = Cheat.NONE
+
+
+def never() -> np.ndarray:
+    raise AssertionError("the store has no secret")
+
+
+def present(keys: KeyStore) -> Snapshot:
+    """The secrets of a store that has been used."""
+    return keys.snapshot(8192, never)
 
 
 @pytest.mark.accepts("C-18")
@@ -142,12 +160,12 @@ def test_secrets_are_replaced_before_too_much_is_disclosed(world: World, fresh_k
     keys, rows = fresh_keys(), records(3)
     with world.client(keys=keys) as client:
         first = client.predict(rows)
-        release_key = keys.release_key
+        epoch = present(keys).epoch
         assert keys.disclosed == 3
         second = client.predict(rows)
     assert world.phases.count(Phase.ENROL) == 2
     assert keys.disclosed == 3
-    assert keys.release_key != release_key
+    assert present(keys).epoch != epoch
     assert first.evidence[0].request.key_digest != second.evidence[0].request.key_digest
     assert np.abs(second.values - first.values).max() <= 2 * first.error_bound
 
@@ -167,8 +185,32 @@ def test_evidence_verifies_offline_and_binds_the_model(world: World, tmp_path):
     (answer,) = verify_evidence(path, result.model_digest.hex())
     assert answer.soundness_bits == result.soundness_bits
     assert answer.request_id == result.evidence[0].request.request_id
-    with pytest.raises(ModelError, match="pinned model digest mismatch"):
+    with pytest.raises(ModelError, match=r"pinned model digest mismatch: .*, the evidence holds"):
         verify_evidence(path, world.models["two outputs"].digest)
+
+
+def test_a_file_that_is_no_evidence_is_called_so(tmp_path):
+    path = tmp_path / "letter.txt"
+    path.write_text("dear sir")
+    with pytest.raises(EncodingError, match=r"letter\.txt is not an evidence file"):
+        verify_evidence(path, bytes(32))
+
+
+def test_evidence_too_large_for_any_reader_is_not_written(world: World, tmp_path, monkeypatch):
+    with world.client("public") as client:
+        result = client.predict(records(2), packing="single")
+    size = len(encode_evidence(result.evidence))
+    monkeypatch.setattr("client_sdk.evidence.MAX_EVIDENCE_BYTES", size // 2)
+    with pytest.raises(EncodingError, match="fewer records at a time"):
+        result.save(tmp_path / "evidence.bin")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_does_not_keep_the_expanded_words(world: World):
+    with world.client() as client:
+        result = client.predict(records(2))
+    for answer in result.evidence:
+        assert "words" not in vars(answer.ciphertexts)
 
 
 @pytest.mark.parametrize("field", ["proof", "outputs", "bodies", "nonce"])
@@ -225,8 +267,6 @@ def test_evidence_under_another_key_than_the_pinned_one_is_refused(world: World,
 
 @pytest.mark.asyncio
 async def test_the_asyncio_client_serves_concurrent_predictions(world: World):
-    import asyncio
-
     rows = [records(2, seed=seed) for seed in range(3)]
     async with AsyncClient(
         world.address, model=world.models["private"].digest, keys=world.keys, ca=world.ca
@@ -235,3 +275,124 @@ async def test_the_asyncio_client_serves_concurrent_predictions(world: World):
     for row, result in zip(rows, results, strict=True):
         exact = exact_values(world.models["private"], row)
         assert np.abs(result.values - exact).max() <= result.error_bound
+
+
+def rotate_once_at(world: World, keys: KeyStore, phase: Phase):
+    """An observer: another process rotates the store when a phase begins, the first time."""
+    waiting = [phase]
+
+    def observe(now: Phase) -> None:
+        world.phases.append(now)
+        if now in waiting:
+            waiting.clear()
+            KeyStore(keys._path, passphrase=PASSPHRASE).rotate()
+
+    return observe
+
+
+@pytest.mark.parametrize("phase", [Phase.ENROL, Phase.ENCRYPT, Phase.EXCHANGE, Phase.DECRYPT])
+def test_a_rotation_in_the_midst_of_a_prediction_leaves_it_whole(
+    world: World, fresh_keys, phase: Phase
+):
+    keys, rows = fresh_keys(), records(3)
+    with world.client(keys=keys, observer=rotate_once_at(world, keys, phase)) as client:
+        first, second = client.predict(rows), client.predict(rows)
+    assert world.phases.count(Phase.ENROL) == 2
+    exact = exact_values(world.models["private"], rows)
+    for result in (first, second):
+        assert np.abs(result.values - exact).max() <= result.error_bound
+    same = first.key_digests == second.key_digests
+    assert same == (phase is Phase.ENROL)  # there, it began again before anything was sent
+    assert keys.disclosed == (6 if same else 3)
+    (enrolled,) = keys.summary().enrolled
+    assert enrolled[0] == second.key_digests[0]
+
+
+def test_enrolling_survives_a_rotation(world: World, fresh_keys):
+    keys = fresh_keys()
+    with world.client(keys=keys, observer=rotate_once_at(world, keys, Phase.ENROL)) as client:
+        digest = client.enrol()
+        assert client.predict(records(1)).key_digests == (digest,)
+    assert world.phases.count(Phase.ENROL) == 2
+
+
+def test_a_store_that_is_rotated_without_end_is_an_error_and_nothing_is_sent(
+    world: World, fresh_keys
+):
+    keys = fresh_keys()
+
+    def observe(phase: Phase) -> None:
+        world.phases.append(phase)
+        if phase is Phase.ENROL:
+            keys.rotate()
+
+    with (
+        world.client(keys=keys, observer=observe) as client,
+        pytest.raises(KeyStoreError, match="again and again"),
+    ):
+        client.predict(records(1))
+    assert set(world.phases) == {Phase.ENROL}
+
+
+@pytest.mark.asyncio
+async def test_concurrent_predictions_with_few_releases_left_are_all_right(
+    world: World, fresh_keys, monkeypatch
+):
+    monkeypatch.setattr("client_sdk.aio.DISCLOSURE_LIMIT", 5)
+    rows = [records(2, seed=seed) for seed in range(4)]
+    stores = [fresh_keys(), fresh_keys()]  # two handles of one store, as two processes have
+    clients = [
+        AsyncClient(world.address, model=world.models["private"].digest, keys=store, ca=world.ca)
+        for store in stores
+    ]
+    results = await asyncio.gather(
+        *(clients[index % 2].predict(row) for index, row in enumerate(rows))
+    )
+    for client in clients:
+        await client.close()
+    per_key: Counter[bytes] = Counter()
+    for row, result in zip(rows, results, strict=True):
+        exact = exact_values(world.models["private"], row)
+        assert np.abs(result.values - exact).max() <= result.error_bound
+        per_key[result.key_digests[0]] += 2
+    assert max(per_key.values()) <= 5
+    assert len(per_key) >= 2
+
+
+def test_releases_are_reserved_before_anything_is_sent(world: World, fresh_keys):
+    keys, counted = fresh_keys(), []
+
+    def observe(phase: Phase) -> None:
+        if phase is Phase.ENCRYPT:
+            counted.append(keys.disclosed)
+
+    with world.client(keys=keys, observer=observe) as client:
+        client.predict(records(3))
+    assert counted == [3]
+
+
+def test_more_values_than_one_key_may_release_are_refused(world: World, monkeypatch):
+    assert DISCLOSURE_LIMIT > 1
+    monkeypatch.setattr("client_sdk.aio.DISCLOSURE_LIMIT", 1)
+    with world.client() as client, pytest.raises(RequestError, match="fewer records"):
+        client.predict(records(2))
+    assert Phase.EXCHANGE not in world.phases
+
+
+def test_an_answer_under_a_key_of_another_secret_is_not_released(
+    world: World, fresh_keys, monkeypatch
+):
+    """What the store's epochs prevent, forced: the verified answer decrypts to noise."""
+    keys = fresh_keys()
+    honest = KeyStore.snapshot
+
+    def mixed(store: KeyStore, *arguments, **options) -> Snapshot:
+        found = honest(store, *arguments, **options)
+        return replace(found, secret=np.roll(found.secret, 1))
+
+    with world.client(keys=keys) as client:
+        client.enrol()
+        monkeypatch.setattr(KeyStore, "snapshot", mixed)
+        for packing in ("single", "batch"):
+            with pytest.raises(DecryptionError, match="nothing was released"):
+                client.predict(records(1), packing=packing)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import grpc
 import pytest
@@ -15,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from blindproof.demo.local_server import LocalServerError, server_process
 from tests.integration.conftest import World
 from wire import rpc
+from wire.models import decode_list, encode_list_request, encode_model_request
 
 START_SECONDS = 3.0
 
@@ -52,26 +55,94 @@ def test_a_server_that_cannot_start_is_reported(settings, tmp_path):
         raise AssertionError("started without a key")
 
 
-def test_its_log_is_json_and_holds_no_payload(world: World, settings, tmp_path):
-    variables = {
+def variables(settings) -> dict[str, str]:
+    """The environment of a server process."""
+    given = {
         f"BLINDPROOF_{name.upper()}": str(value)
         for name, value in settings.model_dump(exclude_none=True).items()
     }
-    with (tmp_path / "log").open("wb") as log:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **given}
+
+
+def log_of(world: World, settings, path, call: Callable[[grpc.Channel], None]) -> list[dict]:
+    """What a server process logs about a call, from its start to its end."""
+    with path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "server"],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables},
-            stdout=log,
+            [sys.executable, "-m", "server"], env=variables(settings), stdout=log
         )
-        while not settings.address_file.exists():
-            assert process.poll() is None
-            time.sleep(0.01)
-        credentials = grpc.ssl_channel_credentials(world.ca.read_bytes())
-        address = settings.address_file.read_text()
-        with grpc.secure_channel(address, credentials) as channel, pytest.raises(grpc.RpcError):
+        try:
+            while not settings.address_file.exists():
+                assert process.poll() is None
+                time.sleep(0.01)
+            credentials = grpc.ssl_channel_credentials(world.ca.read_bytes())
+            with grpc.secure_channel(settings.address_file.read_text(), credentials) as channel:
+                call(channel)
+        finally:
+            process.terminate()
+            assert process.wait() == 0
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_its_log_is_json_and_holds_no_payload(world: World, settings, tmp_path):
+    def call(channel: grpc.Channel) -> None:
+        with pytest.raises(grpc.RpcError):
             channel.unary_unary(rpc.GET_MODEL.path)(b"\n\x0apayload-xx", timeout=5)
-        process.terminate()
-        assert process.wait() == 0
-    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-    assert [line["event"] for line in lines] == ["serving", "call refused", "stopped"]
+
+    lines = log_of(world, settings, tmp_path / "log", call)
+    assert [line["event"] for line in lines] == [
+        "new state created",
+        "serving",
+        "call refused",
+        "stopped",
+    ]
     assert "payload" not in (tmp_path / "log").read_text()
+
+
+def test_a_damaged_model_is_the_operators_business(world: World, settings, tmp_path):
+    """The others are served; the client learns nothing of the disk, the log names the path."""
+    models, digest = tmp_path / "models", world.models["private"].digest
+    shutil.copytree(world.settings.models, models)
+    damaged = models / digest.hex()
+    (damaged / "card.bin").write_bytes(b"damaged")
+
+    def call(channel: grpc.Channel) -> None:
+        listed = channel.unary_unary(rpc.LIST_MODELS.path)(encode_list_request(), timeout=5)
+        assert {model.digest for model in decode_list(listed).models} == {
+            world.models[name].digest for name in ("public", "two outputs")
+        }
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary(rpc.GET_MODEL.path)(encode_model_request(digest), timeout=5)
+        assert caught.value.code() is grpc.StatusCode.INTERNAL
+        assert caught.value.details() == "internal error"
+
+    settings = settings.model_copy(update={"models": models})
+    lines = log_of(world, settings, tmp_path / "log", call)
+    (skipped,) = (line for line in lines if line["event"] == "model skipped")
+    assert (skipped["level"], skipped["path"]) == ("error", str(damaged))
+    (failed,) = (line for line in lines if line["event"] == "call failed")
+    assert str(damaged) in failed["exception"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"LISTEN": "nowhere"}, "expected host:port"),
+        ({"MAX_REQUESTS": "many"}, "setting 'max_requests' (BLINDPROOF_MAX_REQUESTS)"),
+        ({"MODELS": "/nonexistent"}, "/nonexistent: no model directory"),
+    ],
+)
+def test_bad_settings_are_one_line_and_exit_code_2(settings, changes, message: str):
+    environment = variables(settings)
+    environment |= {f"BLINDPROOF_{name}": value for name, value in changes.items()}
+    ended = subprocess.run(
+        [sys.executable, "-m", "server"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: ")
+    assert ended.stderr.count("\n") == 1
+    assert message in ended.stderr

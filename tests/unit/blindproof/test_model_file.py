@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 
 import numpy as np
 import pytest
@@ -90,3 +91,12 @@ def test_a_bad_file_is_one_clear_error(tmp_path, content, message: str):
 def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(ModelError, match="No such file"):
         read_model_file(tmp_path / "nothing.json")
+
+
+def test_neither_a_repr_nor_an_error_shows_the_weights(tmp_path):
+    file = read(tmp_path, {**GOOD, "weights": [[0.8125, 1]], "intercept": 0.6875})
+    assert "0.8125" not in repr(file)
+    assert "0.6875" not in repr(file)
+    with pytest.raises(ModelError) as caught:
+        read(tmp_path, {**GOOD, "weights": [[str(13 / 16), "x"]]})
+    assert "0.8125" not in "".join(traceback.format_exception(caught.value))

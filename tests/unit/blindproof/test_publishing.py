@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from blindproof.publishing import publish_linear
+from blindproof.publishing import LinearModel, publish_linear, rounding_of
 from protocol.errors import ModelError, PlanningError
+from protocol.model import Feature
 from protocol.parameters import Mode, Packing
 from server.registry import ModelRegistry
+from server.storage import StorageError
 from tests.integration.example_models import linear_model
 from zk_layers.verify import verify_registration
 
@@ -74,3 +76,83 @@ def test_names_must_be_distinct(tmp_path):
     features = (MODEL.features[0], *MODEL.features[:2])
     with pytest.raises(ModelError, match="distinct"):
         publish_linear(tmp_path, replace(MODEL, features=features))
+
+
+def uneven(weights: list[float], intercept: float) -> LinearModel:
+    """One output of inputs in [-1, 1]."""
+    return replace(
+        MODEL,
+        features=tuple(Feature(f"x{k}", -1.0, 1.0, 0.0, 1.0) for k in range(len(weights))),
+        weights=np.array([weights]),
+        intercept=np.array([intercept]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (uneven([1.0, 1e-6], 0.0), "1 weights become zero.*feature 'x1' in output 'y0'.*rescale"),
+        (uneven([0.03, 0.02], 1000.0), r"can change output 'y0' by .*2\^-8 of its range.*centre"),
+    ],
+)
+def test_a_model_that_rounding_changes_is_published_only_on_demand(
+    tmp_path, model: LinearModel, message: str
+):
+    with pytest.raises(ModelError, match=message):
+        publish_linear(tmp_path, model)
+    assert ModelRegistry(tmp_path).load_all() == []
+    card = publish_linear(tmp_path, model, allow_rounding=True)
+    assert ModelRegistry(tmp_path).get(card.digest).card == card
+
+
+def test_the_rounding_bound_holds_for_the_published_integers(tmp_path):
+    card = publish_linear(tmp_path, MODEL)
+    bundle = ModelRegistry(tmp_path).get(card.digest)
+    inputs = np.random.default_rng(3).uniform(-2.5, 2.5, (1000, 3))
+    real = inputs @ MODEL.weights.T + MODEL.intercept
+    published = (inputs @ bundle.weights.T + bundle.bias) * card.unit / 2**15
+    errors = rounding_of(MODEL).errors
+    assert (np.abs(real - published) <= errors).all()
+    assert (errors < 1e-3).all()
+
+
+@pytest.mark.parametrize("intercept", [0.0, 0.7])
+def test_an_output_that_is_constant_is_no_rounding_error(tmp_path, intercept: float):
+    publish_linear(tmp_path, uneven([0.0, 0.0], intercept))
+
+
+def test_weights_must_be_of_the_features(tmp_path):
+    with pytest.raises(ModelError, match="2 columns for 3 features"):
+        publish_linear(tmp_path, replace(MODEL, weights=MODEL.weights[:, :2]))
+
+
+@pytest.mark.parametrize("name", ["label", "line", "score"])
+def test_names_that_stand_beside_the_outputs_are_reserved(tmp_path, name: str):
+    with pytest.raises(ModelError, match=f"'{name}' is reserved"):
+        publish_linear(tmp_path, replace(MODEL, outputs=(name,)))
+
+
+def test_a_file_in_the_directorys_place_is_a_clear_error(tmp_path):
+    (tmp_path / "models").write_text("")
+    for path in (tmp_path / "models", tmp_path / "models" / "below"):
+        with pytest.raises(StorageError, match=r"models.*ot a directory"):
+            publish_linear(path, MODEL)
+
+
+def test_publishing_again_repairs_a_damaged_model(tmp_path):
+    card = publish_linear(tmp_path, MODEL)
+    (tmp_path / card.digest.hex() / "private.bin").write_bytes(b"damaged")
+    assert publish_linear(tmp_path, MODEL) == card
+    assert ModelRegistry(tmp_path).get(card.digest).card == card
+
+
+def test_a_publisher_key_that_others_may_read_is_refused(tmp_path):
+    publish_linear(tmp_path, MODEL)
+    (tmp_path / ".publisher.key").chmod(0o644)
+    with pytest.raises(StorageError, match="chmod 600"):
+        publish_linear(tmp_path, MODEL)
+
+
+def test_the_weights_are_in_no_repr():
+    assert "weights" not in repr(MODEL)
+    assert "intercept" not in repr(MODEL)

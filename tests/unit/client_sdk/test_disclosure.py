@@ -16,7 +16,7 @@ import math
 import numpy as np
 import pytest
 
-from client_sdk.disclosure import release
+from client_sdk.disclosure import DecryptionError, release, require_possible
 from client_sdk.encryption import CkksContext, decrypt, encrypt
 from fhe_layers import rns
 from fhe_layers.layers.linear import evaluate_batch
@@ -159,3 +159,38 @@ def test_the_noise_is_spread_evenly():
     values = release(flat, BOUNDS, bytes(32), bytes(32)) / math.ldexp(BOUNDS.disclosure_noise, -100)
     assert abs(values.mean()) < 0.02
     assert abs(values.std() - 1 / math.sqrt(3)) < 0.05
+
+
+LARGEST = 2048 / 2**15
+"""The l1 bound of the model above, for inputs and a bias factor of at most 1."""
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_largest_answer_may_be_released(card, sign: float):
+    require_possible(np.array([[0.0], [sign * LARGEST]]), card, Packing.BATCH)
+
+
+@pytest.mark.parametrize("value", [1.01 * LARGEST, -1.01 * LARGEST, 1e9, np.inf, np.nan])
+def test_an_impossible_answer_is_refused_without_being_shown(card, value: float):
+    with pytest.raises(DecryptionError, match="nothing was released") as caught:
+        require_possible(np.array([[0.0], [value]]), card, Packing.BATCH)
+    assert str(value) not in str(caught.value)
+
+
+def test_an_answer_decrypted_with_another_secret_is_refused(card, context):
+    encryption, secret = context
+    values = np.random.default_rng(6).uniform(-1, 1, (DEGREE // 2, 2))
+    words = evaluate_batch(
+        encrypt(encryption, Packing.BATCH, values).words,
+        WEIGHTS,
+        BIAS,
+        input_scale_log2=SCALE_LOG2,
+        moduli=card.profiles[0].parameters.moduli,
+    )
+    require_possible(
+        decrypt(encryption, card, BatchOutputs(words), DEGREE // 2), card, Packing.BATCH
+    )
+    another = encryption.context.with_secret(np.roll(secret, 1))
+    garbage = decrypt(another, card, BatchOutputs(words), DEGREE // 2)
+    with pytest.raises(DecryptionError):
+        require_possible(garbage, card, Packing.BATCH)

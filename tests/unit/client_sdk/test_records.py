@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,8 +22,10 @@ NORMALISED = (ROWS - 1.0) / 2.0
         pd.DataFrame(ROWS, columns=["x0", "x1", "x2"]),
         pd.DataFrame(ROWS[:, ::-1], columns=["x2", "x1", "x0"]),
         [{"x2": row[2], "x0": row[0], "x1": row[1]} for row in ROWS],
+        [pd.Series(row[::-1], index=["x2", "x1", "x0"]) for row in ROWS],
+        [{"x2": 6, "x1": 1, "x0": -4}, pd.Series(ROWS[1], index=["x0", "x1", "x2"])],
     ],
-    ids=["array", "lists", "float32", "frame", "reordered frame", "dicts"],
+    ids=["array", "lists", "float32", "frame", "reordered frame", "dicts", "series", "mixed"],
 )
 def test_every_form_gives_the_same_numbers(card, records):
     values = normalise(card, records)
@@ -31,7 +35,15 @@ def test_every_form_gives_the_same_numbers(card, records):
 
 
 @pytest.mark.parametrize(
-    "record", [ROWS[0], {"x0": -4, "x1": 1, "x2": 6}, [-4, 1, 6]], ids=["array", "dict", "list"]
+    "record",
+    [
+        ROWS[0],
+        {"x0": -4, "x1": 1, "x2": 6},
+        [-4, 1, 6],
+        (-4, 1, 6),
+        pd.DataFrame(ROWS[:, ::-1], columns=["x2", "x1", "x0"]).iloc[0],
+    ],
+    ids=["array", "dict", "list", "tuple", "row of a reordered frame"],
 )
 def test_one_record_may_come_alone(card, record):
     assert np.array_equal(normalise(card, record), NORMALISED[:1])
@@ -42,17 +54,28 @@ def test_one_record_may_come_alone(card, record):
     [
         (np.zeros((2, 2)), r"3 features.*\(2, 2\)"),
         (np.zeros((2, 3, 1)), "3 features"),
-        (np.zeros((0, 3)), "3 features"),
-        (np.float64(1.0), "3 features"),
-        ([], "3 features"),
+        (np.zeros((0, 3)), "no records"),
+        ([], "no records"),
+        (pd.DataFrame(columns=["x0", "x1", "x2"]), "no records"),
+        (pd.DataFrame(ROWS, columns=["x0", "x1", "x2"]).iloc[:0], "no records"),
+        (np.float64(1.0), "not as 'float64'"),
+        (iter(ROWS), "not as"),
+        (np.zeros(4), r"3 features"),
+        (pd.Index([1.0, 2.0, 3.0]), "not as 'Index'"),
+        (pd.Series([1.0, 2.0, 3.0]), "record 0 is a series without"),
+        (pd.Series([1.0, 2.0, 3.0], index=["anna", "bert", "carl"]), "missing 'x0'"),
+        (pd.Series([1.0, 2.0, 3.0, 3.0], index=["x0", "x1", "x2", "x2"]), "twice"),
+        ([pd.Series([1.0, 2.0, 3.0])], "record 0 is a series without"),
+        ([ROWS[0], pd.Series(ROWS[1], index=["x2", "x1", "x0"])], "record 0 has no names"),
+        ([["1_0", 1.0, None]], "numbers"),
         ([[1.0, 2.0], [1.0]], "numbers"),
         ([["a", "b", "c"]], "numbers"),
         ([[None, object(), 1.0]], "numbers"),
         (np.zeros((1, 3), dtype=complex), "numbers"),
         ([{"x0": 1.0, "x1": 1.0}], "record 0: missing 'x2'"),
-        ([{"x0": 1.0, "x1": 1.0, "x2": 1.0, "y": 1.0}], "unknown 'y'"),
-        ([{"x0": 1.0, "x1": 1.0, "x2": 1.0}, [1.0, 1.0, 1.0]], "record 1 is not a dict"),
-        (pd.DataFrame(ROWS, columns=["x0", "x1", "z"]), "missing 'x2'; unknown 'z'"),
+        ([{"x0": 1.0, "x1": 1.0, "x2": 1.0, "y": 1.0}], "the model's: column 4$"),
+        ([{"x0": 1.0, "x1": 1.0, "x2": 1.0}, [1.0, 1.0, 1.0]], "record 1 has no names"),
+        (pd.DataFrame(ROWS, columns=["x0", "x1", "z"]), "missing 'x2'; .* column 3$"),
         (pd.DataFrame(ROWS[:, [0, 1, 2, 2]], columns=["x0", "x1", "x2", "x2"]), "twice"),
     ],
 )
@@ -83,3 +106,43 @@ def test_a_missing_value_in_a_frame_is_not_finite(card):
     frame.loc[0, "x1"] = None
     with pytest.raises(NonFiniteError, match="column 'x1', row 0"):
         normalise(card, frame)
+
+
+def test_a_column_of_a_frame_is_not_a_record(card):
+    """As many patients as features: read by position it would look right."""
+    frame = pd.DataFrame(np.ones((3, 3)), columns=["x0", "x1", "x2"])
+    with pytest.raises(ShapeError, match="one column of a data frame"):
+        normalise(card, frame["x0"])
+
+
+def test_a_frame_may_have_labels_that_are_not_text(card):
+    numbered = replace(
+        card,
+        features=tuple(replace(f, name=str(i)) for i, f in enumerate(card.features)),
+    )
+    frame = pd.DataFrame(ROWS[:, ::-1], columns=[2, 1, 0])
+    assert np.array_equal(normalise(numbered, frame), NORMALISED)
+
+
+@pytest.mark.parametrize("records", [[["secret-47", 1, 1]], [[1, 1, 10**400]], [{"x0": "secret"}]])
+def test_no_message_and_no_cause_shows_a_value(card, records):
+    with pytest.raises(ShapeError) as caught:
+        normalise(card, records)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_names_the_model_does_not_know_are_not_shown(card):
+    """Without its header line, a file's first record is taken for one."""
+    with pytest.raises(ShapeError) as caught:
+        normalise(card, {"4711.5": 1.0, "x1": 2.0, "x2": 1.0})
+    assert "4711.5" not in str(caught.value)
+    assert "missing 'x0'; not the model's: column 1" in str(caught.value)
+
+
+def test_rows_are_called_what_the_caller_calls_them(card):
+    with pytest.raises(RangeError, match="line 12:"):
+        normalise(card, [[100.0, 1.0, 1.0]], lambda row: f"line {row + 12}")
+    with pytest.raises(NonFiniteError, match="line 12:"):
+        normalise(card, [[np.nan, 1.0, 1.0]], lambda row: f"line {row + 12}")

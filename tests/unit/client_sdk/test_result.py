@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import copy
+import pickle
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ def result() -> Result:
         timings=TIMINGS,
         sent_bytes=10,
         received_bytes=20,
-        _raw=np.array([[0.123456789], [-0.5]]),
+        raw=np.array([[0.123456789], [-0.5]]),
     )
 
 
@@ -66,3 +68,29 @@ def test_a_logistic_link_gives_labels_and_probabilities_without_overflow(card):
 def test_other_links(card):
     identity = replace(card, link="identity", labels=())
     assert labels_and_scores(identity, np.zeros((1, 1))) == (None, None)
+
+
+def test_what_walks_a_result_does_not_meet_raw_values(result):
+    for shown in (
+        vars(result),
+        asdict(result),
+        result.__getstate__(),
+        tuple(result.__dict__.values()),
+    ):
+        assert "0.123456789" not in repr(shown)
+    assert b"raw" not in pickle.dumps(result)
+
+
+def pickled(result: Result) -> Result:
+    restored: Result = pickle.loads(pickle.dumps(result))  # noqa: S301  (just made here)
+    return restored
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
+def test_a_copy_has_no_raw_values(result, duplicate):
+    again = duplicate(result)
+    assert np.array_equal(again.values, result.values)
+    assert again.error_bound == result.error_bound
+    with pytest.raises(ValueError, match="has no raw values"):
+        again.raw_values(i_understand_raw_values_can_reveal_the_key=True)
+    assert result.raw_values(i_understand_raw_values_can_reveal_the_key=True)[0, 0] == 0.123456789

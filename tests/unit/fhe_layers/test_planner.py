@@ -174,3 +174,24 @@ def test_two_packings_move_together_to_a_larger_ring() -> None:
 def test_a_model_without_features_or_outputs_is_refused(features: int, outputs: int) -> None:
     with pytest.raises(ParameterError):
         LinearModelSpec(features, outputs, 1.0, 1, Mode.PRIVATE)
+
+
+def test_a_wish_too_fine_for_every_ring_names_the_finest_ring_of_all() -> None:
+    """Not merely what the last ring tried would give."""
+    packings = (Packing.BATCH, Packing.SINGLE)
+    with pytest.raises(PlanningError) as caught:
+        plan_packings(BREAST_CANCER, packings, precision_bits=300)
+    match = re.search(r"the nearest is ([0-9.]+) bits at N = (\d+)", str(caught.value))
+    assert match is not None
+    offered = plan_packings(BREAST_CANCER, packings, precision_bits=float(match[1]))
+    assert {chosen.parameters.ring_degree for chosen in offered} == {int(match[2])}
+    with pytest.raises(PlanningError):
+        plan_packings(BREAST_CANCER, packings, precision_bits=float(match[1]) + 0.1)
+
+
+@pytest.mark.parametrize("precision", [math.nan, -1.0, math.inf, -math.inf])
+def test_a_precision_that_is_no_wish_is_refused(precision: float) -> None:
+    with pytest.raises(PlanningError, match="expected a number from 0"):
+        plan(BREAST_CANCER, Packing.BATCH, precision_bits=precision)
+    with pytest.raises(PlanningError, match="expected a number from 0"):
+        plan_packings(BREAST_CANCER, (Packing.BATCH,), precision_bits=precision)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fhe_layers.quantise import quantise
+from fhe_layers.quantise import quantise, rounding
 from protocol.errors import NonFiniteError, ParameterError, ShapeError
 from protocol.families import WEIGHT_BOUND
 
@@ -88,3 +88,35 @@ def test_a_model_printed_by_accident_shows_no_weights() -> None:
     text = repr(quantise(np.array([[0.731, -0.219]]), np.array([0.5])))
     assert "weights" not in text
     assert "bias" not in text
+
+
+@given(MODELS, st.integers(0, 2**32 - 1))
+def test_no_input_moves_an_output_by_more_than_the_rounding_says(
+    rows: np.ndarray, seed: int
+) -> None:
+    weights, intercept = rows[:, :-1], rows[:, -1]
+    model = quantise(weights, intercept)
+    bounds = np.linspace(0.5, 20, weights.shape[1])
+    rounded = rounding(model, weights, intercept, bounds)
+    inputs = np.random.default_rng(seed).uniform(-bounds, bounds, (50, len(bounds)))
+    moved = inputs @ (weights - model.weights * model.step).T
+    moved += intercept - model.bias * model.step
+    assert (np.abs(moved) <= rounded.errors * (1 + 1e-9) + 1e-12).all()
+
+
+def test_the_rounding_is_reached_by_some_input() -> None:
+    weights, intercept = np.array([[0.3, -0.7], [1.0, 0.0]]), np.array([0.1, 0.0])
+    model = quantise(weights, intercept)
+    bounds = np.array([4.0, 8.0])
+    errors = weights - model.weights * model.step
+    offset = intercept - model.bias * model.step
+    worst = np.sign(errors) * bounds * np.where(offset < 0, -1, 1)[:, None]
+    reached = np.abs((errors * worst).sum(axis=1) + offset)
+    np.testing.assert_allclose(rounding(model, weights, intercept, bounds).errors, reached)
+    assert reached[1] == 0
+
+
+def test_weights_that_become_zero_are_named_and_zeros_are_not() -> None:
+    weights, intercept = np.array([[1e-6, 0.0, 0.5]]), np.array([0.0])
+    rounded = rounding(quantise(weights, intercept), weights, intercept, np.ones(3))
+    assert rounded.lost.tolist() == [[True, False, False]]

@@ -11,7 +11,7 @@ from client_sdk.encryption import CkksContext, decrypt, encrypt
 from protocol.errors import ModelError, VerificationError
 from protocol.keys import EnrolledKey, KeyRequest
 from protocol.parameters import Packing
-from server.inference import InferenceEngine, Job, admit, request_of
+from server.inference import InferenceEngine, Job, admit, answer_relation, request_of
 from server.refusals import Refusal
 from tests.integration.example_models import bundle as make_bundle
 from tests.integration.example_models import exact_values, linear_model, records
@@ -161,3 +161,12 @@ def test_the_enrolment_of_a_malicious_key_is_refused(bundle, secret):
     for b in (np.zeros_like(enrolled.b), (enrolled.b + np.uint64(1 << 34)) % moduli):
         with pytest.raises(VerificationError):
             verify_enrolment(EnrolledKey(request, enrolled.root, bytes(32), b), proof)
+
+
+def test_noise_and_weights_are_in_no_repr(bundle, key, secret, packing):
+    engine = InferenceEngine(bytes(32))
+    work, _ = job(bundle, key, secret, packing, records(1))
+    sanitised = engine.sanitise(work, engine.evaluate(work, work.ciphertexts.words))
+    witness = answer_relation(work, sanitised.outputs).witness(sanitised.witness)
+    for hidden in (sanitised, sanitised.witness, witness):
+        assert "array" not in repr(hidden)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from fhe_layers.moduli import modulus_chain
-from protocol.errors import EncodingError
 from protocol.keys import EnrolledKey, KeyRequest
 from server import keys as module
 from server.keys import EnrolledKeyStore, EnrolmentSessions
 from server.refusals import Refusal
+from server.storage import StorageError
 from wire.rpc import Reason
 
 MODULI, _ = modulus_chain(4096, 1)
@@ -56,14 +56,12 @@ def test_a_session_expires():
     assert refusal(lambda: sessions.claim(challenge.session_id)) is Reason.ENROLMENT_UNKNOWN
 
 
-def test_sessions_are_bounded_until_some_expire():
-    clock = Clock()
-    sessions = EnrolmentSessions(2, 60.0, clock)
-    sessions.begin(REQUEST, bytes(32))
-    sessions.begin(REQUEST, bytes(32))
-    assert refusal(lambda: sessions.begin(REQUEST, bytes(32))) is Reason.ENROLMENTS_FULL
-    clock.now += 61.0
-    sessions.begin(REQUEST, bytes(32))
+def test_sessions_are_bounded_and_the_oldest_makes_room():
+    sessions = EnrolmentSessions(2, 60.0)
+    oldest, middle, latest = (sessions.begin(REQUEST, bytes(32)) for _ in range(3))
+    assert refusal(lambda: sessions.claim(oldest.session_id)) is Reason.ENROLMENT_UNKNOWN
+    assert sessions.claim(middle.session_id).nonce == middle.nonce
+    assert sessions.claim(latest.session_id).nonce == latest.nonce
 
 
 def test_a_stored_key_outlives_the_process(tmp_path):
@@ -102,5 +100,16 @@ def test_an_altered_key_file_is_refused(tmp_path):
     data = bytearray(path.read_bytes())
     data[-8] ^= 1  # the least byte of a word: still canonical, another key
     path.write_bytes(data)
-    with pytest.raises(EncodingError, match="another key"):
+    with pytest.raises(StorageError, match="another key") as caught:
         EnrolledKeyStore(tmp_path / "keys", 10).get(digest)
+    assert str(path) in str(caught.value)
+
+
+def test_enrolling_again_repairs_a_damaged_file(tmp_path):
+    digest = EnrolledKeyStore(tmp_path / "keys", 1).add(key(1))
+    (tmp_path / "keys" / f"{digest.hex()}.key").write_bytes(b"damaged")
+    store = EnrolledKeyStore(tmp_path / "keys", 1)
+    with pytest.raises(StorageError):
+        store.get(digest)
+    store.add(key(1))
+    assert EnrolledKeyStore(tmp_path / "keys", 1).get(digest).digest == digest

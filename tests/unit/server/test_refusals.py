@@ -13,6 +13,7 @@ from protocol.errors import (
     VerificationError,
 )
 from server.refusals import Refusal, as_refusal
+from server.storage import StorageError
 from wire.rpc import Reason
 
 
@@ -36,7 +37,10 @@ def test_every_expected_error_has_its_status(error, reason, status):
     assert refusal.status is status
 
 
-@pytest.mark.parametrize("error", [RuntimeError("secret"), ValueError("secret"), OSError("secret")])
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("secret"), ValueError("secret"), OSError("secret"), StorageError("secret")],
+)
 def test_an_unexpected_error_says_nothing(error):
     refusal = as_refusal(error)
     assert refusal.status is grpc.StatusCode.INTERNAL

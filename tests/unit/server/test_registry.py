@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
-from protocol.errors import EncodingError, ModelError
+from protocol.errors import ModelError
 from server.refusals import Refusal
 from server.registry import ModelBundle, ModelRegistry
+from server.storage import StorageError
 from wire.rpc import Reason
 
 
@@ -53,16 +57,79 @@ def test_an_unknown_model_is_refused(tmp_path, digest: bytes):
     assert caught.value.reason is Reason.MODEL_UNKNOWN
 
 
-@pytest.mark.parametrize("name", ["card.bin", "private.bin"])
-def test_altered_files_are_refused(tmp_path, bundle, name: str):
+def alter(path: Path) -> None:
+    """Change one bit, of the opening's last integer where it is the private file."""
+    data = bytearray(path.read_bytes())
+    data[-1 if path.name == "private.bin" else 60] ^= 1
+    path.write_bytes(data)
+
+
+FILES = ["card.bin", "private.bin", "registration.bin"]
+DAMAGES = [alter, Path.unlink, lambda path: path.write_bytes(b"")]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", FILES)
+def test_damaged_files_are_errors_of_the_server_that_name_the_path(
+    tmp_path, bundle, name: str, damage: Callable[[Path], object]
+):
     digest = ModelRegistry(tmp_path / "models").publish(bundle)
     path = tmp_path / "models" / digest.hex() / name
-    data = bytearray(path.read_bytes())
-    # the last byte: of the row of public weights' count, or of the opening
-    data[-1 if name == "private.bin" else 60] ^= 1
-    path.write_bytes(data)
-    with pytest.raises((EncodingError, ModelError)):
+    damage(path)
+    with pytest.raises(StorageError) as caught:
         ModelRegistry(tmp_path / "models").get(digest)
+    assert str(path.parent) in str(caught.value)
+
+
+def test_one_damaged_model_does_not_hide_the_others_and_is_logged_once(
+    tmp_path, bundle, public_bundle
+):
+    registry = ModelRegistry(tmp_path / "models")
+    registry.publish(bundle)
+    registry.publish(public_bundle)
+    damaged = tmp_path / "models" / bundle.digest.hex()
+    alter(damaged / "private.bin")
+    serving = ModelRegistry(tmp_path / "models")
+    with capture_logs() as logs:
+        listed = [serving.load_all(), serving.load_all()]
+    for models in listed:
+        assert [model.digest for model in models] == [public_bundle.digest]
+    assert [(line["event"], line["path"]) for line in logs] == [("model skipped", str(damaged))]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", FILES)
+def test_publishing_again_repairs_a_damaged_model(
+    tmp_path, bundle, name: str, damage: Callable[[Path], object]
+):
+    registry = ModelRegistry(tmp_path / "models")
+    registry.publish(bundle)
+    damage(tmp_path / "models" / bundle.digest.hex() / name)
+    registry.publish(bundle)
+    assert ModelRegistry(tmp_path / "models").get(bundle.digest).card == bundle.card
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [bundle.digest.hex()]
+
+
+def test_publishing_replaces_a_file_in_the_models_place(tmp_path, bundle):
+    registry = ModelRegistry(tmp_path / "models")
+    (tmp_path / "models" / bundle.digest.hex()).write_text("not a directory")
+    registry.publish(bundle)
+    assert registry.get(bundle.digest).card == bundle.card
+
+
+def test_a_whole_model_is_left_as_it_is(tmp_path, bundle):
+    registry = ModelRegistry(tmp_path / "models")
+    registry.publish(bundle)
+    path = tmp_path / "models" / bundle.digest.hex() / "card.bin"
+    before = path.stat()
+    registry.publish(bundle)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_file_is_no_model_directory(tmp_path):
+    (tmp_path / "models").write_text("")
+    with pytest.raises(StorageError, match="models: not a directory"):
+        ModelRegistry(tmp_path / "models")
 
 
 def test_another_models_weights_do_not_pass_for_the_cards(bundle):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from server.settings import ServerSettings
+from server.settings import ServerSettings, SettingsError, read_settings
 
 REQUIRED = {"tls_certificate": "c", "tls_key": "k", "models": "m", "state": "s"}
 
@@ -32,8 +32,45 @@ def test_there_is_no_serving_without_tls_models_and_state(missing: str):
         {"server_id": ""},
         {"server_id": "x" * 201},
         {"unknown": 1},
+        {"header_seconds": 0},
+        {"idle_seconds": -1},
+        {"listen": "localhost"},
+        {"listen": ":50443"},
+        {"listen": "localhost:"},
+        {"listen": "localhost:65536"},
+        {"listen": "localhost:-1"},
+        {"listen": "localhost:port"},
+        {"listen": "::1:50443"},
+        {"listen": "local host:1"},
+        {"listen": "unix:/tmp/1"},
     ],
 )
 def test_nonsense_is_refused(changes):
     with pytest.raises(ValidationError):
         ServerSettings(**{**REQUIRED, **changes})
+
+
+@pytest.mark.parametrize("listen", ["localhost:0", "0.0.0.0:65535", "[::1]:50443"])
+def test_addresses_have_a_host_and_a_port(listen: str):
+    assert ServerSettings(**REQUIRED, listen=listen).listen == listen
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"models": None}, r"^setting 'models' \(BLINDPROOF_MODELS\): .*path"),
+        (
+            {"max_requests": "many"},
+            r"^setting 'max_requests' \(BLINDPROOF_MAX_REQUESTS\): .*integer",
+        ),
+        ({"listen": "here"}, r"\(BLINDPROOF_LISTEN\): expected host:port"),
+    ],
+)
+def test_what_is_wrong_with_a_setting_is_one_line(changes, message: str):
+    with pytest.raises(SettingsError, match=message) as caught:
+        read_settings(**{**REQUIRED, **changes})
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_that_are_right_are_read():
+    assert read_settings(**REQUIRED) == ServerSettings(**REQUIRED)

@@ -61,3 +61,15 @@ def test_a_secret_of_another_size_is_refused(tmp_path):
     write_private(tmp_path / "secret", bytes(31))
     with pytest.raises(EncodingError, match="31 bytes"):
         read_or_create_secret(tmp_path / "secret", 32)
+
+
+@pytest.mark.parametrize("permissions", [0o640, 0o604, 0o620, 0o601])
+def test_a_secret_that_others_may_use_is_refused(tmp_path, permissions: int):
+    path = tmp_path / "secret"
+    secret = read_or_create_secret(path, 32)
+    path.chmod(permissions)
+    with pytest.raises(PermissionError, match="chmod 600") as caught:
+        read_or_create_secret(path, 32)
+    assert caught.value.filename == str(path)
+    path.chmod(0o600)
+    assert read_or_create_secret(path, 32) == secret

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from protocol.errors import EncodingError
-from protocol.model import MAX_CARD_BYTES
+from protocol.model import MAX_CARD_BYTES, MAX_PURPOSE
 from wire import models
 from wire.v1 import models_pb2 as pb
 
@@ -12,6 +14,12 @@ def test_a_list_comes_back(bundle):
     listed = models.ModelList("server", (models.ModelSummary.of(bundle.card),))
     assert models.decode_list(models.encode_list(listed)) == listed
     assert listed.models[0].packings == ("batch", "single")
+
+
+def test_every_card_fits_the_list(bundle):
+    card = replace(bundle.card, purpose="x" * MAX_PURPOSE)
+    listed = models.ModelList("server", (models.ModelSummary.of(card),))
+    assert models.decode_list(models.encode_list(listed)) == listed
 
 
 def test_a_model_comes_back(bundle):

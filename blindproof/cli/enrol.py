@@ -1,0 +1,46 @@
+"""`blindproof enrol`."""
+
+from __future__ import annotations
+
+import typer
+
+from blindproof.cli.connection import (
+    Authority,
+    Certificate,
+    CertificateKey,
+    ClientId,
+    Keys,
+    Model,
+    ServerId,
+    Target,
+)
+
+
+def enrol(  # noqa: PLR0917  (a command's options)
+    target: Target,
+    model: Model,
+    keys: Keys,
+    ca: Authority = None,
+    certificate: Certificate = None,
+    certificate_key: CertificateKey = None,
+    client_id: ClientId = None,
+    server_id: ServerId = None,
+) -> None:
+    """Enrol fresh public keys for a private model and print their digest.
+
+    `predict` enrols by itself when the key store has no key that fits.  This is for doing it
+    beforehand, or again after a server lost its keys.
+    """
+    from client_sdk import Client, KeyStore
+
+    with Client(
+        target,
+        model=model,
+        keys=KeyStore(keys),
+        ca=ca,
+        certificate=certificate,
+        certificate_key=certificate_key,
+        client_id=client_id,
+        server_id=server_id,
+    ) as client:
+        typer.echo(client.enrol().hex())

@@ -1,0 +1,88 @@
+"""CSV files of records."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from blindproof.cli.record_file import RecordFile, read_csv
+from protocol.errors import InputError, NonFiniteError, RangeError, ShapeError
+from protocol.model import ModelCard
+from tests.integration import example_models
+
+
+@pytest.fixture(scope="module")
+def card() -> ModelCard:
+    return example_models.bundle(example_models.linear_model()).card
+
+
+@pytest.fixture
+def read(tmp_path):
+    def written(content: str | bytes) -> RecordFile:
+        path = tmp_path / "records.csv"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return read_csv(path)
+
+    return written
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ("", ShapeError, "no records"),
+        ("a,b\n", ShapeError, "no records"),
+        ("a,b\n1\n", ShapeError, "line 2: 1 cells, the header has 2"),
+        ("a,b\n1,2,3\n", ShapeError, "line 2: 3 cells"),
+        ("a,b\n1,2\n\n1,x\n", ShapeError, "column 2, line 4: not a decimal number"),
+        ("a,b\n1,\n", ShapeError, "column 2, line 2"),
+        ("a,b,a\n1,2,3\n", ShapeError, "same name"),
+        ('a,b\n1,"2\n', InputError, "line 2"),
+        (b"a,b\n1,\xff\n", InputError, "not UTF-8"),
+    ],
+)
+def test_a_bad_file_is_an_input_error(read, content, error, message: str):
+    with pytest.raises(error, match=message):
+        read(content)
+
+
+@pytest.mark.parametrize(
+    "cell", ["6_0", "\u0661", "nan", "inf", "-Infinity", "0x10", "1e", "1,5", ".", "1 2"]
+)
+def test_only_decimal_numbers_are_numbers(read, cell: str):
+    with pytest.raises(ShapeError, match="not a decimal number") as caught:
+        read(f'a\n"{cell}"\n')
+    assert cell not in str(caught.value).replace("line 2", "").replace("column 1", "").split()
+    assert caught.value.__cause__ is None
+
+
+def test_numbers_are_read_as_they_are_written(read):
+    found = read(b"\xef\xbb\xbfa,b\r\n1,2\r\n\r\n-3.5, +1e3 \r\n.5,5.E-1\r\n")
+    assert found.columns == ("a", "b")
+    assert found.lines == (2, 4, 5)
+    assert np.array_equal(found.values, [[1.0, 2.0], [-3.5, 1000.0], [0.5, 0.5]])
+
+
+def test_columns_come_in_any_order(read, card):
+    found = read("x2,x0,x1\n3,1,2\n").for_model(card)
+    assert np.array_equal(found, [[1.0, 2.0, 3.0]])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x0,x1\n1,2\n", "records.csv: missing 'x2'$"),
+        ("x0,x1,x2,4711.25\n1,2,3,4\n", "records.csv: not the model's: column 4$"),
+        ("4711.25,2,3\n1,2,3\n", "none of its 3 columns .* is there a header line"),
+    ],
+)
+def test_other_columns_are_refused_and_not_shown(read, card, content: str, message: str):
+    with pytest.raises(ShapeError, match=message) as caught:
+        read(content).for_model(card)
+    assert "4711.25" not in str(caught.value)
+
+
+def test_messages_name_lines_of_the_file(read, card):
+    with pytest.raises(RangeError, match="column 'x1', line 4"):
+        read("x0,x1,x2\n1,2,3\n\n1,200,3\n").for_model(card)
+    with pytest.raises(NonFiniteError, match="column 'x1', line 3"):
+        read("x0,x1,x2\n1,2,3\n1,1e999,3\n").for_model(card)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from client_sdk import Client
+
+CHILD_SECONDS = 20
+
+
+def test_a_client_from_before_a_fork_is_refused_and_closes_at_once(store):
+    """Its thread stayed in the parent: waiting for it would never end."""
+    with Client("127.0.0.1:1", model=bytes(32), keys=store) as client:
+        child = os.fork()
+        if child == 0:  # no assertion of pytest's in here: the child only exits
+            signal.alarm(CHILD_SECONDS)
+            try:
+                client.card()
+            except RuntimeError as error:
+                client.close()
+                os._exit(0 if "fork" in str(error) else 2)
+            os._exit(3)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_closed_client_is_refused(store):
+    client = Client("127.0.0.1:1", model=bytes(32), keys=store)
+    client.close()
+    client.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        client.card()

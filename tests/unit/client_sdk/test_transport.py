@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from blindproof.demo.authority import Authority
+from client_sdk import AsyncClient, KeyStore, ParameterError, TransportError
+from client_sdk.transport import TlsFiles
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, Path]:
+    home = tmp_path_factory.mktemp("tls")
+    authority = Authority.fresh()
+    certificate, key = authority.issue(home, "clinic seven")
+    _, other = authority.issue(home, "somebody else")
+    (home / "garbage.pem").write_text("garbage")
+    (home / "empty.pem").touch()
+    return {
+        "ca": authority.write(home / "ca.pem"),
+        "certificate": certificate,
+        "key": key,
+        "other key": other,
+        "garbage": home / "garbage.pem",
+        "empty": home / "empty.pem",
+        "missing": home / "missing.pem",
+    }
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key"), [(None, None), ("certificate", "key")], ids=["server only", "mutual"]
+)
+def test_sound_files_give_credentials(files, certificate, key):
+    tls = TlsFiles.of(files["ca"], files.get(certificate), files.get(key))
+    assert tls.credentials() is not None
+
+
+@pytest.mark.parametrize(
+    ("ca", "certificate", "key", "message"),
+    [
+        ("ca", "certificate", None, "together, or neither"),
+        ("ca", None, "key", "together, or neither"),
+        ("ca", "certificate", "other key", "is not the key of"),
+        ("ca", "certificate", "garbage", "not a PEM private key"),
+        ("ca", "empty", "key", "not a PEM certificate"),
+        ("ca", "key", "key", "not a PEM certificate"),
+        ("garbage", None, None, "not a PEM certificate"),
+        ("empty", None, None, "not a PEM certificate"),
+        ("missing", None, None, "cannot read .*missing.pem: No such file"),
+    ],
+)
+def test_files_that_grpc_would_abort_or_hang_on_are_refused(files, ca, certificate, key, message):
+    tls = TlsFiles.of(files.get(ca), files.get(certificate), files.get(key))
+    with pytest.raises(TransportError, match=message):
+        tls.credentials()
+
+
+def client(files, store: KeyStore, **changes: object) -> AsyncClient:
+    return AsyncClient("127.0.0.1:1", model=bytes(32), keys=store, ca=files["ca"], **changes)
+
+
+def test_the_client_goes_by_the_name_in_its_certificate(files, store):
+    certified = {"certificate": files["certificate"], "certificate_key": files["key"]}
+    assert client(files, store, **certified).client_id == "clinic seven"
+    assert client(files, store, **certified, client_id="given").client_id == "given"
+    assert client(files, store).client_id == store.client_id
+
+
+@pytest.mark.parametrize("tolerance", [float("nan"), 0.0, -1.0])
+def test_a_tolerance_that_nothing_compares_with_is_refused(files, store, tolerance: float):
+    with pytest.raises(ParameterError, match="tolerance"):
+        client(files, store, tolerance=tolerance)
