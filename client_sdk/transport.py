@@ -34,7 +34,6 @@ _ERRORS: dict[rpc.Reason, type[BlindproofError]] = {
     rpc.Reason.KEY_UNFIT: KeyUnknownError,
     rpc.Reason.ENROLMENT_UNKNOWN: EnrolmentError,
     rpc.Reason.PROOF_REFUSED: EnrolmentError,
-    rpc.Reason.ENROLMENTS_FULL: EnrolmentError,
     rpc.Reason.KEYS_FULL: EnrolmentError,
     rpc.Reason.MALFORMED: RequestError,
     rpc.Reason.REQUEST_REFUSED: RequestError,

@@ -22,7 +22,6 @@ _STATUS = {
     Reason.KEY_UNFIT: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.ENROLMENT_UNKNOWN: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.PROOF_REFUSED: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.ENROLMENTS_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.KEYS_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.BUSY: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.TOO_SLOW: grpc.StatusCode.DEADLINE_EXCEEDED,

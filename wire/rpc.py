@@ -55,7 +55,6 @@ class Reason(StrEnum):
     KEY_UNFIT = "key-unfit"
     ENROLMENT_UNKNOWN = "enrolment-unknown"
     PROOF_REFUSED = "proof-refused"
-    ENROLMENTS_FULL = "enrolments-full"
     KEYS_FULL = "keys-full"
     BUSY = "busy"
     TOO_SLOW = "too-slow"

@@ -290,6 +290,7 @@ def rotate_once_at(world: World, keys: KeyStore, phase: Phase):
     return observe
 
 
+@pytest.mark.accepts("C-47")
 @pytest.mark.parametrize("phase", [Phase.ENROL, Phase.ENCRYPT, Phase.EXCHANGE, Phase.DECRYPT])
 def test_a_rotation_in_the_midst_of_a_prediction_leaves_it_whole(
     world: World, fresh_keys, phase: Phase
