@@ -32,7 +32,7 @@ Floats = npt.NDArray[np.float64]
 DISCLOSURE_LIMIT = 1 << 22
 """Values released under one secret before it is rotated.  Each is within statistical distance 2^-32
 of one that does not depend on the key even for a server that proves the worst error it can; for an
-honest server the distance is about 2^-90."""
+honest server the distance is about 2^-55 for a single record and less for a batch."""
 
 _SPARE_BYTES = 16
 """Extra bytes of each draw: reducing modulo the span is then 2^-128 from uniform."""

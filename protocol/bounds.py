@@ -27,7 +27,7 @@ ENCODER_ERROR_LOG2 = -44
 
 DISCLOSURE_DISTANCE_LOG2 = 32
 """Released values are hidden by noise at least 2^32 times the largest error that depends on the
-secret key and that a malicious server can prove (about 2^60 times an honest server's)."""
+secret key and that a malicious server can prove (about 2^55 times an honest server's, or more)."""
 
 
 @dataclass(frozen=True)
