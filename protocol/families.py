@@ -130,6 +130,85 @@ def small_family(ternary: int, noise: int, limbs: tuple[int, ...]) -> Family:
     return Family("small", size, limbs, FamilyKind.BINARY, bound, bound << SMALL_MASK_LOG2)
 
 
+def error_family(
+    power: int, size: int, *, flooding_log2: int, dropped_modulus: int, limbs: tuple[int, ...]
+) -> Family:
+    """The noise which a network's sanitiser adds to the coefficient of S^power of its outputs.
+
+    Members are integers modulo the full Q, `size` = J N of them.  With P the product of the limbs
+    dropped by the rescaling, a member is P e + r: e is the noise in kept units (power 0: flooding,
+    uniform in [-2^f, 2^f); else as small as fresh noise), r the rounding, |r| <= P / 2.
+
+    The rounding is a function of the client's ciphertexts, so nothing is assumed of it: at worst
+    every r is P / 2, <r, x> has a mean of size P / 4, and only which of them count is random
+    (second moments P^2 / 8, in the convention of `_deviation_bound`).
+
+    A network has t such families, every one of which can make an attempt start again, and scale to
+    spare: all masks are 2^14 B', the flooding's too (one attempt in twenty-five starts again).
+    """
+    moment = 4.0**flooding_log2 / 3 if power == 0 else FRESH_NOISE_MOMENT
+    if dropped_modulus > 1:
+        bound = math.ceil(size / 4) + _deviation_bound(size * (moment + 1 / 8))
+    else:
+        bound = _deviation_bound(size * moment)
+    return Family(
+        "flooding" if power == 0 else f"error {power}",
+        size,
+        limbs,
+        FamilyKind.BINARY,
+        bound * dropped_modulus,
+        (bound * dropped_modulus) << SMALL_MASK_LOG2,
+    )
+
+
+def randomiser_family(ring_degree: int, limbs: tuple[int, ...]) -> Family:
+    """The ternary u of one response of a network, in the kept limbs."""
+    bound = _deviation_bound(ring_degree * TERNARY_MOMENT)
+    return Family("u", ring_degree, limbs, FamilyKind.BINARY, bound, bound << SMALL_MASK_LOG2)
+
+
+def network_families(
+    *,
+    outputs: int,
+    polys: int,
+    integers: int,
+    ring_degree: int,
+    moduli: tuple[int, ...],
+    flooding_log2: int,
+    dropped_limbs: int,
+) -> tuple[Family, ...]:
+    """Families of a private network: flooding, error 1 .. error t-1, u, weights, opening.
+
+    Raises:
+        ParameterError: a mask does not fit the modulus of the limbs its family lives in, so that
+            short modulo it would say nothing.
+    """
+    every, kept = tuple(range(len(moduli))), tuple(range(len(moduli) - dropped_limbs))
+    errors = tuple(
+        error_family(
+            power,
+            outputs * ring_degree,
+            flooding_log2=flooding_log2,
+            dropped_modulus=math.prod(moduli[len(kept) :]),
+            limbs=every,
+        )
+        for power in range(polys)
+    )
+    families = (
+        *errors,
+        randomiser_family(ring_degree, kept),
+        weights_family(integers, every),
+        opening_family(),
+    )
+    for family in families:
+        if 4 * family.mask_bound >= math.prod(moduli[limb] for limb in family.limbs):
+            raise ParameterError(
+                f"the family '{family.name}' has masks of {family.mask_bound.bit_length()} bits, "
+                "too long for its limbs: take less flooding or more limbs"
+            )
+    return families
+
+
 def weights_family(count: int, limbs: tuple[int, ...]) -> Family:
     """The model's integers.  Not centred, so the bound is the worst case, count * 2^15."""
     bound = count * (WEIGHT_BOUND + 1)

@@ -1,11 +1,15 @@
 """The model card: what a client pins.
 
 A card names everything that decides an answer: features with their ranges and scaling, outputs,
-graph shape, parameters of both packings, and either the commitment to the private weights or the
+the network, parameters of every packing, and either the commitment to the private weights or the
 public weights themselves.  The digest of its canonical encoding is the model's identity.
 
-Integers: output j = sum_k w[j,k] x_k + b_j with x_k = (raw_k - centre_k) / scale_k and
-w = unit * W / 2^15 for committed integers |W| <= 2^15 - 1; the bias is the last integer of a row.
+Integers: weights and biases are W / 2^15 for committed integers |W| <= 2^15 - 1, the bias last in
+its row; outputs are `unit` times what the network gives.  So a linear model's output j is
+sum_k w[j,k] x_k + b_j with x_k = (raw_k - centre_k) / scale_k and w = unit * W / 2^15.
+
+Expansion: the inputs of a linear model may be monomials, products of features which the client
+computes before it encrypts; such a model is a polynomial in its features.
 """
 
 from __future__ import annotations
@@ -13,11 +17,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from protocol.bounds import LinearBounds, linear_bounds
+from protocol.bounds import DISCLOSURE_LOG2, Bounds, linear_bounds, network_bounds
 from protocol.digests import digest
 from protocol.encoding import (
     Value,
@@ -30,9 +35,17 @@ from protocol.encoding import (
     expect_tuple,
 )
 from protocol.errors import EncodingError, ModelError
-from protocol.families import COMMITMENT_DEGREE, MAX_INTEGERS, WEIGHT_BITS, WEIGHT_BOUND
+from protocol.families import (
+    COMMITMENT_DEGREE,
+    WEIGHT_BITS,
+    WEIGHT_BOUND,
+    network_families,
+)
+from protocol.graph import Graph, Matrix
 from protocol.keys import MAX_KEYS
+from protocol.layers import Selection
 from protocol.parameters import (
+    NETWORK_CODE,
     PROTOCOL_VERSION,
     CkksParameters,
     Mode,
@@ -48,6 +61,13 @@ MAX_NAME = 200
 MAX_PURPOSE = 2000
 MAX_INPUT_BOUND = 2.0**64
 MAX_UNIT_EXPONENT = 1000
+MAX_MONOMIAL_DEGREE = 8
+MAX_TENSOR_WORDS = 1 << 28
+"""Words of one tensor of a network in all limbs, 2 GiB: bounds what evaluating a card can take."""
+MAX_DROPPED_LIMBS = 3
+FLOODING_LOG2_RANGE = (40, 110)
+NETWORK_FLOODING_LOG2_RANGE = (40, 220)
+DISCLOSURE_LOG2_RANGE = (8, 64)
 
 
 @dataclass(frozen=True)
@@ -92,44 +112,86 @@ class Profile:
         packing: batch or single record.
         parameters: the ring.
         flooding_log2: f of the sanitiser, None when outputs are not sanitised (public mode).
+        dropped_limbs: last limbs of the chain that rescaling takes from sanitised outputs.
+        disclosure_log2: released values are hidden by noise 2^this above the largest error that
+            depends on the secret key.
     """
 
     packing: Packing
     parameters: CkksParameters
     flooding_log2: int | None
+    dropped_limbs: int = 0
+    disclosure_log2: int = DISCLOSURE_LOG2
+
+    def __post_init__(self) -> None:
+        require_words_sized(self.flooding_log2 or 0, self.dropped_limbs, self.disclosure_log2)
+        most = min(MAX_DROPPED_LIMBS, len(self.parameters.moduli) - 1)
+        if not 0 <= self.dropped_limbs <= most:
+            raise ModelError(f"{self.dropped_limbs} limbs dropped from outputs, at most {most}")
+        if self.dropped_limbs and (self.packing is not Packing.BATCH or self.flooding_log2 is None):
+            raise ModelError("only sanitised batches are rescaled")
+        low, high = DISCLOSURE_LOG2_RANGE
+        if not low <= self.disclosure_log2 <= high:
+            raise ModelError(f"disclosure 2^{self.disclosure_log2} is outside 2^{low} .. 2^{high}")
+
+    @property
+    def kept_moduli(self) -> tuple[int, ...]:
+        """The data primes of an output."""
+        return self.parameters.moduli[: len(self.parameters.moduli) - self.dropped_limbs]
+
+    @property
+    def dropped_modulus(self) -> int:
+        """P, the product of the dropped primes, 1 without rescaling."""
+        return math.prod(self.parameters.moduli[len(self.kept_moduli) :])
 
     def value(self) -> Value:
         """The canonical value."""
-        return (str(self.packing), self.parameters.value(), self.flooding_log2)
+        return (
+            str(self.packing),
+            self.parameters.value(),
+            self.flooding_log2,
+            self.dropped_limbs,
+            self.disclosure_log2,
+        )
 
     @classmethod
     def from_value(cls, value: Value) -> Profile:
         """Rebuild and validate from a decoded value."""
-        packing, parameters, flooding = expect_tuple(value, "profile", 3)
+        packing, parameters, flooding, dropped, disclosure = expect_tuple(value, "profile", 5)
         try:
             kind = Packing(expect_text(packing, "packing"))
         except ValueError as error:
             raise EncodingError(f"unknown packing {packing!r}") from error
         limit = None if flooding is None else expect_int(flooding, "flooding")
-        return cls(kind, CkksParameters.from_value(parameters), limit)
+        return cls(
+            kind,
+            CkksParameters.from_value(parameters),
+            limit,
+            expect_int(dropped, "dropped limbs"),
+            expect_int(disclosure, "disclosure"),
+        )
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A validated linear model card.
+    """A validated model card.
 
     Attributes:
         name, version, purpose: for people.
         mode: private or public weights.
-        features: the K input columns, in order.
+        features: the input columns, in order.
+        graph: the network; its K inputs are the features, or the monomials of the expansion.
         outputs: names of the J outputs.
         labels: class labels in the order of the link's decision, empty for a regression.
         link: 'identity', 'logistic' or 'argmax'; applied by the client after decryption.
-        unit: power of two; weights are unit * W / 2^15.
-        row_l1_bounds: declared bounds on sum_k |W[j,k]|, bias included, one per output.
+        unit: power of two; outputs are unit times those of the network.
+        row_l1_bounds: declared bounds on a row's sum of magnitudes, bias included, one per row of
+            every matrix of the graph, in its order; 1 for the rows of a selection.
         profiles: at most one per packing.
         commitment: little-endian words of h (2, 1024) mod q_0 in private mode, else empty.
-        public_weights: integers (J, K+1) in public mode, else empty.
+        public_weights: the rows of every matrix in public mode, in order, else empty.
+        expansion: monomials, each the ascending indices of the features multiplied, ascending in
+            degree and then in features; empty: the inputs are the features.
     """
 
     name: str
@@ -137,6 +199,7 @@ class ModelCard:
     purpose: str
     mode: Mode
     features: tuple[Feature, ...]
+    graph: Graph
     outputs: tuple[str, ...]
     labels: tuple[str, ...]
     link: str
@@ -145,9 +208,11 @@ class ModelCard:
     profiles: tuple[Profile, ...]
     commitment: bytes
     public_weights: tuple[tuple[int, ...], ...]
+    expansion: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         self._check_names()
+        self._check_shape()
         self._check_weights()
         self._check_profiles()
 
@@ -175,29 +240,60 @@ class ModelCard:
             raise ModelError(
                 f"unit {self.unit} is not a power of two within 2^+-{MAX_UNIT_EXPONENT}"
             )
-        if not self.input_bound <= MAX_INPUT_BOUND:
-            raise ModelError("a feature's range is more than 2^64 times its scale")
+
+    def _check_shape(self) -> None:
+        inputs = len(self.expansion) or len(self.features)
+        if self.graph.inputs != inputs or self.graph.outputs_count != len(self.outputs):
+            raise ModelError(
+                f"the network takes {self.graph.inputs} inputs to {self.graph.outputs_count} "
+                f"outputs, the card has {inputs} and {len(self.outputs)}"
+            )
+        if self.expansion and not self.linear:
+            raise ModelError("only a linear model expands its features")
+        for monomial in self.expansion:
+            if not 1 <= len(monomial) <= MAX_MONOMIAL_DEGREE:
+                raise ModelError(f"monomials have degree 1 to {MAX_MONOMIAL_DEGREE}")
+            if not 0 <= min(monomial) <= max(monomial) < len(self.features):
+                raise ModelError("a monomial names a feature that does not exist")
+            if tuple(sorted(monomial)) != monomial:
+                raise ModelError("a monomial lists its features in ascending order")
+        order = [(len(monomial), monomial) for monomial in self.expansion]
+        if any(first >= second for first, second in pairwise(order)):
+            raise ModelError("monomials must be distinct and ascend in degree, then in features")
+        # Features first, so that no product of them is beyond a float.
+        reach = max(feature.bound for feature in self.features)
+        if not (reach <= MAX_INPUT_BOUND and self.input_bound <= MAX_INPUT_BOUND):
+            raise ModelError("an input's range is more than 2^64 times its scale")
 
     def _check_weights(self) -> None:
-        rows, columns = len(self.outputs), len(self.features) + 1
-        if rows * columns > MAX_INTEGERS:
-            raise ModelError(f"a model has at most {MAX_INTEGERS} weights and biases")
-        if len(self.row_l1_bounds) != rows or not all(
-            0 < bound <= columns * (WEIGHT_BOUND + 1) * 2 for bound in self.row_l1_bounds
-        ):
-            raise ModelError("one positive l1 bound per output is needed")
+        rows = [matrix for matrix in self.graph.matrices for _ in range(matrix.rows)]
+        if not rows:
+            raise ModelError("a model has at least one matrix")
+        if len(self.row_l1_bounds) != len(rows):
+            raise ModelError("one positive l1 bound per matrix row is needed")
+        for matrix, bound in zip(rows, self.row_l1_bounds, strict=True):
+            largest = 1 if self._selects(matrix) else matrix.width * (WEIGHT_BOUND + 1) * 2
+            if not 0 < bound <= largest:
+                raise ModelError(f"one positive l1 bound of at most {largest} is needed in a row")
         if self.mode is Mode.PRIVATE:
             size = 2 * COMMITMENT_DEGREE * 8
             if self.public_weights or len(self.commitment) != size:
                 raise ModelError(f"a private model has a commitment of {size} bytes, no weights")
             return
-        if self.commitment or len(self.public_weights) != rows:
+        if self.commitment or len(self.public_weights) != len(rows):
             raise ModelError("a public model has weights and no commitment")
-        for row, bound in zip(self.public_weights, self.row_l1_bounds, strict=True):
-            if len(row) != columns or max(map(abs, row)) > WEIGHT_BOUND:
-                raise ModelError(f"public weights: {columns} integers of at most {WEIGHT_BOUND}")
+        for matrix, row, bound in zip(rows, self.public_weights, self.row_l1_bounds, strict=True):
+            if len(row) != matrix.width or max(map(abs, row)) > WEIGHT_BOUND:
+                raise ModelError(
+                    f"public weights: {matrix.width} integers of at most {WEIGHT_BOUND}"
+                )
             if sum(map(abs, row)) > bound:
                 raise ModelError("public weights exceed their declared l1 bound")
+            if self._selects(matrix) and sum(row) != 1:
+                raise ModelError("a selection's rows have a single 1")
+
+    def _selects(self, matrix: Matrix) -> bool:
+        return isinstance(self.graph.layers[matrix.layer], Selection)
 
     def _check_profiles(self) -> None:
         packings = [profile.packing for profile in self.profiles]
@@ -207,14 +303,7 @@ class ModelCard:
             sanitised = profile.flooding_log2 is not None
             if sanitised != (self.mode is Mode.PRIVATE):
                 raise ModelError("private models flood their outputs, public models do not")
-            require_words_sized(profile.flooding_log2 or 0)
-            if sanitised and not 40 <= (profile.flooding_log2 or 0) <= 110:
-                raise ModelError(f"flooding 2^{profile.flooding_log2} is outside 2^40 .. 2^110")
-            if sanitised and profile.packing is Packing.BATCH and len(self.outputs) > MAX_KEYS:
-                raise ModelError(f"a private batch has at most {MAX_KEYS} outputs, one key each")
-            span = len(self.outputs) * len(self.features)
-            if profile.packing is Packing.SINGLE and span > profile.parameters.ring_degree:
-                raise ModelError("single-record packing needs outputs x features <= N")
+            self._check_profile(profile)
         degrees = {profile.parameters.ring_degree for profile in self.profiles}
         longest = max((p.parameters.moduli for p in self.profiles), key=len)
         if len(degrees) > 1 or any(
@@ -225,6 +314,49 @@ class ModelCard:
         if self.mode is Mode.PRIVATE and (self.commitment_words() >= np.uint64(longest[0])).any():
             raise ModelError("the commitment has words outside its field")
 
+    def _check_profile(self, profile: Profile) -> None:
+        low, high = FLOODING_LOG2_RANGE if self.linear else NETWORK_FLOODING_LOG2_RANGE
+        flooding = profile.flooding_log2
+        if flooding is not None and not low <= flooding <= high:
+            raise ModelError(f"flooding 2^{flooding} is outside 2^{low} .. 2^{high}")
+        if profile.packing is Packing.BATCH and flooding is not None and self._keys > MAX_KEYS:
+            raise ModelError(
+                f"{len(self.outputs)} private outputs of {self.graph.output_polys} polynomials "
+                f"take {self._keys} keys, at most {MAX_KEYS}"
+            )
+        span = len(self.outputs) * self.inputs_count
+        if profile.packing is Packing.SINGLE and span > profile.parameters.ring_degree:
+            raise ModelError("single-record packing needs outputs x inputs <= N")
+        if not self.linear:
+            self._check_network(profile)
+        elif profile.dropped_limbs:
+            raise ModelError("the outputs of a linear model are not rescaled")
+
+    def _check_network(self, profile: Profile) -> None:
+        if profile.packing is not Packing.BATCH:
+            raise ModelError("single-record packing takes linear models only")
+        parameters = profile.parameters
+        if 2 * parameters.ring_degree < NETWORK_CODE.codeword_length:
+            raise ModelError(
+                f"networks need N of at least {NETWORK_CODE.codeword_length // 2}, so that the "
+                "proof's code exists modulo the data primes"
+            )
+        tensors = self.graph.tensors(parameters.input_scale_log2)
+        polynomials = max(tensor.units * tensor.polys for tensor in tensors)
+        words = polynomials * len(parameters.moduli) * parameters.ring_degree
+        if words > MAX_TENSOR_WORDS:
+            raise ModelError(f"a tensor has {words} words, at most {MAX_TENSOR_WORDS}")
+        if profile.flooding_log2 is not None:
+            network_families(
+                outputs=len(self.outputs),
+                polys=self.graph.output_polys,
+                integers=self.graph.integers_count,
+                ring_degree=parameters.ring_degree,
+                moduli=parameters.moduli,
+                flooding_log2=profile.flooding_log2,
+                dropped_limbs=profile.dropped_limbs,
+            )
+
     @cached_property
     def digest(self) -> bytes:
         """The model's identity."""
@@ -232,8 +364,21 @@ class ModelCard:
 
     @property
     def input_bound(self) -> float:
-        """Largest magnitude of a normalised input."""
-        return max(feature.bound for feature in self.features)
+        """Largest magnitude of an input: of a normalised feature, or of a monomial."""
+        reach = [feature.bound for feature in self.features]
+        if not self.expansion:
+            return max(reach)
+        return max(math.prod(reach[index] for index in monomial) for monomial in self.expansion)
+
+    @property
+    def inputs_count(self) -> int:
+        """K, the inputs of the network: features or monomials."""
+        return self.graph.inputs
+
+    @property
+    def linear(self) -> bool:
+        """Whether the model is one dense layer on its inputs."""
+        return self.graph.linear
 
     @property
     def key_moduli(self) -> tuple[int, ...]:
@@ -247,9 +392,23 @@ class ModelCard:
 
     @property
     def keys_needed(self) -> int:
-        """Enrolled public keys needed: one per output of a batch, one for a single record."""
+        """Enrolled public keys needed: one for a single record, J (t - 1) for a batch.
+
+        The sanitiser takes one per output and power of S below the last: J for a linear model.
+        """
         batch = any(profile.packing is Packing.BATCH for profile in self.profiles)
-        return len(self.outputs) if batch else 1
+        return self._keys if batch else 1
+
+    @property
+    def _keys(self) -> int:
+        """Keys of a batch."""
+        return len(self.outputs) * (self.graph.output_polys - 1)
+
+    def output_shape(self, packing: Packing) -> tuple[int, int, int, int]:
+        """Shape (J, t, kept limbs, N) of the words of a batch's answer."""
+        profile = self.profile(packing)
+        kept = len(profile.kept_moduli)
+        return len(self.outputs), self.graph.output_polys, kept, profile.parameters.ring_degree
 
     def profile(self, packing: Packing) -> Profile:
         """Return the profile of a packing.
@@ -268,16 +427,27 @@ class ModelCard:
         flat = np.frombuffer(self.commitment, dtype="<u8").astype(np.uint64)
         return flat.reshape(2, COMMITMENT_DEGREE)
 
-    def bounds(self, packing: Packing) -> LinearBounds:
+    def bounds(self, packing: Packing) -> Bounds:
         """Error bound, margins and precision of one packing, in units of the integer output."""
         profile = self.profile(packing)
-        return linear_bounds(
+        if self.linear:
+            return linear_bounds(
+                profile.parameters,
+                packing,
+                outputs=len(self.outputs),
+                row_l1_bound=max(self.row_l1_bounds),
+                input_bound=self.input_bound,
+                flooding_log2=profile.flooding_log2,
+                disclosure_log2=profile.disclosure_log2,
+            )
+        return network_bounds(
+            self.graph,
             profile.parameters,
-            packing,
-            outputs=len(self.outputs),
-            row_l1_bound=max(self.row_l1_bounds),
+            row_l1_bounds=self.row_l1_bounds,
             input_bound=self.input_bound,
             flooding_log2=profile.flooding_log2,
+            dropped_limbs=profile.dropped_limbs,
+            disclosure_log2=profile.disclosure_log2,
         )
 
     def value(self) -> Value:
@@ -298,6 +468,8 @@ class ModelCard:
             tuple(profile.value() for profile in self.profiles),
             self.commitment,
             self.public_weights,
+            self.graph.value(),
+            self.expansion,
         )
 
     def encoded(self) -> bytes:
@@ -313,7 +485,7 @@ class ModelCard:
         """
         if len(data) > MAX_CARD_BYTES:
             raise EncodingError(f"model card of {len(data)} bytes, at most {MAX_CARD_BYTES}")
-        fields = expect_tuple(decode(data), "model card", 15)
+        fields = expect_tuple(decode(data), "model card", 17)
         if fields[0] != PROTOCOL_VERSION or fields[10] != WEIGHT_BITS:
             raise ModelError(f"model card of another protocol version, expected {PROTOCOL_VERSION}")
         try:
@@ -335,6 +507,10 @@ class ModelCard:
             commitment=expect_bytes(fields[13], "commitment"),
             public_weights=tuple(
                 _ints(row, "public weights") for row in expect_tuple(fields[14], "public weights")
+            ),
+            graph=Graph.from_value(fields[15]),
+            expansion=tuple(
+                _ints(monomial, "monomial") for monomial in expect_tuple(fields[16], "expansion")
             ),
         )
 

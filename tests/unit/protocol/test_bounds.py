@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kernels
-from protocol.bounds import LinearBounds, linear_bounds
+from protocol.bounds import Bounds, linear_bounds
 from protocol.errors import ParameterError
 from protocol.families import PUBLIC_NOISE_BOUND, flooding_family, small_family
 from protocol.packing import answer_positions
@@ -30,7 +30,7 @@ from tests.adversarial.scenario import (
 from zk_layers.fields import field, ntt
 
 
-def single_bounds(single: Single) -> LinearBounds:
+def single_bounds(single: Single) -> Bounds:
     return single.request.card.bounds(Packing.SINGLE)
 
 

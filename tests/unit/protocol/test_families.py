@@ -16,13 +16,16 @@ from protocol.families import (
     Family,
     FamilyKind,
     enrolment_family,
+    error_family,
     flooding_bits_family,
     flooding_family,
+    network_families,
     opening_family,
+    randomiser_family,
     small_family,
     weights_family,
 )
-from tests.adversarial.scenario import MODULI
+from tests.adversarial.scenario import MODULI, largest_primes
 
 LIMBS = (0, 1, 2)
 FAMILIES = [
@@ -46,6 +49,98 @@ def test_masks_hide_and_intervals_are_representable(family):
     assert family.interval < 1 << (8 * family.encoded_bytes - 1)
     loss = family.projections * family.honest_bound / family.mask_bound
     assert loss < 0.14, "an honest attempt fails seldom"
+
+
+DEEP = {
+    "outputs": 10,
+    "polys": 5,
+    "integers": 8594,
+    "ring_degree": 16384,
+    "moduli": largest_primes(60, 6, 16384),
+    "flooding_log2": 132,
+    "dropped_limbs": 2,
+}
+"""The convolutional network of the demonstration."""
+
+
+def test_families_of_a_network():
+    families = network_families(**DEEP)
+    size, every = 10 * 16384, tuple(range(6))
+    assert [(family.name, family.size, family.limbs) for family in families] == [
+        ("flooding", size, every),
+        *((f"error {power}", size, every) for power in (1, 2, 3, 4)),
+        ("u", 16384, (0, 1, 2, 3)),
+        ("weights", 8594, every),
+        ("opening", OPENING_SIZE, (0,)),
+    ]
+    assert {family.kind for family in families} == {FamilyKind.BINARY}
+    plain = network_families(**(DEEP | {"dropped_limbs": 0}))
+    dropped = math.prod(DEEP["moduli"][4:])
+    assert families[1].mask_bound == families[1].honest_bound << 14
+    assert plain[1].mask_bound == plain[1].honest_bound << 14
+    for kept_units, family in zip(plain[:5], families[:5], strict=True):
+        assert kept_units.honest_bound * dropped < family.honest_bound
+        assert family.honest_bound < 7 * kept_units.honest_bound * dropped
+
+
+@pytest.mark.rejects("C-20")
+@pytest.mark.parametrize("dropped", [0, 1, 2])
+def test_masks_of_a_network_hide(dropped):
+    for family in network_families(**(DEEP | {"dropped_limbs": dropped})):
+        assert family.projections * family.honest_bound / family.mask_bound < 0.14
+        assert family.interval < 1 << (8 * family.encoded_bytes - 1)
+        held = math.prod(DEEP["moduli"][limb] for limb in family.limbs)
+        assert 2 * family.proved_bound < held
+
+
+@pytest.mark.rejects("C-20")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dropped_limbs": 4},
+        {"flooding_log2": 340},
+        {"dropped_limbs": 2, "flooding_log2": 225},
+    ],
+)
+def test_noise_beyond_its_limbs_is_refused(changes):
+    with pytest.raises(ParameterError, match="masks of"):
+        network_families(**(DEEP | changes))
+
+
+@pytest.mark.rejects("C-20")
+def test_honest_projections_of_a_network_stay_within_their_bound(rng):
+    """The worst rounding a client can provoke is P / 2 in every coefficient."""
+    size, dropped = 4096, MODULI[2]
+    fields = {"flooding_log2": 60, "limbs": LIMBS}
+    noise = rng.binomial(42, 0.5, size) - 21.0
+    flood = rng.uniform(-(2.0**60), 2.0**60, size)
+    plain = [error_family(i, size, dropped_modulus=1, **fields) for i in (0, 1)]
+    scaled = [error_family(i, size, dropped_modulus=dropped, **fields) for i in (0, 1)]
+    worst = float(dropped) * (noise + 0.5)
+    cases = [
+        (plain[0], flood),
+        (plain[1], noise),
+        (scaled[0], float(dropped) * (flood + 0.5)),
+        (scaled[1], worst),
+        (scaled[1], -worst),
+        (randomiser_family(size, LIMBS), rng.integers(-1, 2, size)),
+    ]
+    for family, members in cases:
+        assert len(members) == family.size
+        assert 0.05 < deviations(rng, family, members) <= 1
+    without_mean = error_family(1, size, dropped_modulus=1, **fields).honest_bound * dropped
+    assert deviations(rng, scaled[1], worst) * scaled[1].honest_bound > without_mean / 4
+
+
+@pytest.mark.accepts("C-24")
+@pytest.mark.parametrize(
+    ("keys", "bits", "limbs", "degree"),
+    [(40, 60, 6, 16384), (64, 60, 7, 16384), (64, 60, 13, 32768), (2, 60, 3, 8192)],
+)
+def test_keys_of_networks_can_be_enrolled(keys, bits, limbs, degree):
+    family = enrolment_family(degree, keys, largest_primes(bits, limbs, degree))
+    assert family.size == (1 + keys) * degree
+    assert family.mask_bound > family.honest_bound << 8
 
 
 def deviations(rng: np.random.Generator, family: Family, members: np.ndarray) -> float:

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.bounds import network_bounds
 from protocol.encoding import encode
 from protocol.errors import BlindproofError, EncodingError, ModelError, ParameterError
 from protocol.families import WEIGHT_BOUND
+from protocol.graph import Conv2d, Dense, Graph, Polynomial, Selection, linear_graph, square
 from protocol.model import MAX_CARD_BYTES, MAX_NAME, Feature, ModelCard, Profile
 from protocol.parameters import CkksParameters, Mode, Packing
 from tests.adversarial.scenario import (
@@ -108,7 +110,6 @@ INVALID_PRIVATE = {
     "more than 16,384 integers": {
         "features": tuple(Feature(f"x{k}", 0.0, 1.0, 0.0, 1.0) for k in range(9000))
     },
-    "flooding of 40,000 bits": {"profiles": (replace(BATCH, flooding_log2=1 << 40_000),)},
     "zero unit": {"unit": 0.0},
     "infinite unit": {"unit": float("inf")},
     "unit not a number": {"unit": float("nan")},
@@ -176,7 +177,7 @@ def test_invalid_features_are_refused(fields):
 
 def test_a_single_record_must_fit_the_ring():
     integers = np.ones((3, 2732), dtype=np.int64)  # 3 * 2731 = 8193 > N
-    with pytest.raises(ModelError, match="outputs x features"):
+    with pytest.raises(ModelError, match="outputs x inputs"):
         make_card(integers, np.zeros(5120, dtype=np.int64))
 
 
@@ -189,7 +190,7 @@ TEXTS = {1, 2, 3}
     ("index", "wrong"),
     [
         pytest.param(index, wrong, id=f"{index} {type(wrong).__name__}")
-        for index in range(15)
+        for index in range(17)
         for wrong in WRONG_TYPES
         if not (index in TEXTS and isinstance(wrong, str))
     ],
@@ -247,3 +248,187 @@ def test_what_a_card_implies(private):
         replace(private, profiles=private.profiles[1:]).profile(Packing.BATCH)
     feature = Feature("x", -1.0, 5.0, 1.0, 2.0)
     assert feature.bound == 2.0
+
+
+NETWORK = Graph(
+    3,
+    (Dense(0, 4), square(1), Selection(2, 3), Dense(3, 2)),
+)
+NETWORK_PROFILE = Profile(Packing.BATCH, replace(BATCH_PARAMETERS, input_scale_log2=50), 80, 1, 20)
+
+
+@pytest.fixture(scope="module")
+def network(private: ModelCard) -> ModelCard:
+    return replace(
+        private,
+        graph=NETWORK,
+        row_l1_bounds=(1 << 17,) * 4 + (1,) * 3 + (1 << 17,) * 2,
+        profiles=(NETWORK_PROFILE,),
+    )
+
+
+@pytest.fixture(scope="module")
+def public_network(network: ModelCard) -> ModelCard:
+    selection = ((0, 1, 0, 0), (0, 0, 0, 1), (1, 0, 0, 0))
+    return replace(
+        network,
+        mode=Mode.PUBLIC,
+        commitment=b"",
+        profiles=(replace(NETWORK_PROFILE, flooding_log2=None, dropped_limbs=0),),
+        public_weights=(((1, -2, 3, 4),) * 4) + selection + (((5, 6, 7, 8),) * 2),
+    )
+
+
+@pytest.mark.accepts("C-45")
+@pytest.mark.parametrize("kind", ["network", "public_network"])
+def test_cards_of_networks_come_back(request, kind):
+    card = request.getfixturevalue(kind)
+    again = ModelCard.decoded(card.encoded())
+    assert again == card
+    assert again.digest == card.digest
+    assert again.graph == NETWORK
+    assert again.profile(Packing.BATCH) == card.profiles[0]
+
+
+def test_what_a_network_implies(network):
+    assert not network.linear
+    assert network.inputs_count == 3
+    assert network.keys_needed == 2 * 2, "two outputs of three polynomials"
+    assert network.output_shape(Packing.BATCH) == (2, 3, 2, DEGREE)
+    profile = network.profile(Packing.BATCH)
+    assert profile.kept_moduli == MODULI[:2]
+    assert profile.dropped_modulus == MODULI[2]
+    bounds = network.bounds(Packing.BATCH)
+    assert bounds == network_bounds(
+        NETWORK,
+        profile.parameters,
+        row_l1_bounds=network.row_l1_bounds,
+        input_bound=8.0,
+        flooding_log2=80,
+        dropped_limbs=1,
+        disclosure_log2=20,
+    )
+
+
+@pytest.mark.rejects("C-19")
+def test_network_and_profile_are_part_of_the_identity(network):
+    other = Graph(3, (*NETWORK.layers[:1], Polynomial(1, (1, 0, 1), 0), *NETWORK.layers[2:]))
+    profiles = [
+        replace(NETWORK_PROFILE, dropped_limbs=0),
+        replace(NETWORK_PROFILE, disclosure_log2=21),
+        replace(NETWORK_PROFILE, flooding_log2=79),
+    ]
+    cards = [network, replace(network, graph=other)]
+    cards += [replace(network, profiles=(profile,)) for profile in profiles]
+    assert len({card.digest for card in cards}) == len(cards)
+
+
+INVALID_NETWORKS = {
+    "fewer inputs": {"graph": replace(NETWORK, inputs=2)},
+    "other outputs": {"graph": Graph(3, (Dense(0, 4), square(1), Dense(2, 3)))},
+    "a bound missing": {"row_l1_bounds": (1 << 17,) * 4 + (1,) * 3 + (1 << 17,)},
+    "a bound of a selection": {"row_l1_bounds": (1 << 17,) * 4 + (2, 1, 1) + (1 << 17,) * 2},
+    "single-record packing": {"profiles": (replace(SINGLE, flooding_log2=78),)},
+    "too many keys": {
+        "graph": Graph(3, (Dense(0, 4), square(1), square(2), Dense(3, 17))),
+        "row_l1_bounds": (1 << 17,) * 21,
+        "outputs": tuple(f"y{j}" for j in range(17)),
+    },
+    "a tensor beyond memory": {
+        "graph": Graph(3, (Conv2d(0, (1, 1, 3), 1365, (1, 1)), square(1), square(2), Dense(3, 1))),
+        "row_l1_bounds": (1 << 17,) * 1366,
+        "outputs": ("y",),
+    },
+    "flooding beyond its limbs": {"profiles": (replace(NETWORK_PROFILE, flooding_log2=150),)},
+    "flooding too small": {"profiles": (replace(NETWORK_PROFILE, flooding_log2=39),)},
+    "flooding too large": {"profiles": (replace(NETWORK_PROFILE, flooding_log2=221),)},
+    "monomials": {"expansion": ((0,), (1,), (2,))},
+}
+
+
+@pytest.mark.rejects("C-45")
+@pytest.mark.parametrize("name", INVALID_NETWORKS)
+def test_invalid_networks_are_refused(network, name):
+    with pytest.raises((ModelError, ParameterError)):
+        replace(network, **INVALID_NETWORKS[name])
+
+
+@pytest.mark.rejects("C-45")
+@pytest.mark.parametrize(
+    "row", [(0, 0, 0, 0), (1, 1, 0, 0), (2, 0, 0, 0), (-1, 0, 0, 0), (1, 0, 0), (1, 1, -1, 0)]
+)
+def test_rows_of_a_public_selection_are_unit_vectors(public_network, row):
+    weights = public_network.public_weights
+    with pytest.raises(ModelError):
+        replace(public_network, public_weights=(*weights[:4], row, *weights[5:]))
+
+
+@pytest.mark.rejects("C-45")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dropped_limbs": 3},
+        {"dropped_limbs": -1},
+        {"dropped_limbs": 1, "flooding_log2": None},
+        {"dropped_limbs": 1, "packing": Packing.SINGLE},
+        {"disclosure_log2": 7},
+        {"disclosure_log2": 65},
+        {"flooding_log2": 1 << 40_000},
+        {"flooding_log2": -1},
+    ],
+)
+def test_invalid_profiles_are_refused(changes):
+    with pytest.raises((ModelError, ParameterError)):
+        replace(NETWORK_PROFILE, **changes)
+
+
+def test_linear_models_are_not_rescaled(private):
+    with pytest.raises(ModelError, match="not rescaled"):
+        replace(private, profiles=(replace(BATCH, dropped_limbs=1),))
+
+
+EXPANSION = ((0,), (2,), (0, 0), (0, 2), (1, 1, 2))
+
+
+@pytest.fixture(scope="module")
+def polynomial(private: ModelCard) -> ModelCard:
+    return replace(private, graph=linear_graph(5, 2), expansion=EXPANSION)
+
+
+def test_a_polynomial_of_its_features(polynomial):
+    assert ModelCard.decoded(polynomial.encoded()) == polynomial
+    assert polynomial.inputs_count == 5
+    assert len(polynomial.features) == 3
+    assert polynomial.input_bound == 8.0**3
+    assert polynomial.keys_needed == 2
+    moved = (*EXPANSION[:4], (1, 2, 2))
+    assert replace(polynomial, expansion=moved).digest != polynomial.digest
+    assert polynomial.bounds(Packing.SINGLE).largest_output > 60 * 8
+
+
+@pytest.mark.rejects("C-45")
+@pytest.mark.parametrize(
+    "expansion",
+    [
+        (),
+        EXPANSION[:4],
+        (*EXPANSION[:4], ()),
+        (*EXPANSION[:4], (3,)),
+        (*EXPANSION[:4], (-1, 0, 0)),
+        (*EXPANSION[:4], (2, 1, 1)),
+        (*EXPANSION[:4], (0, 2)),
+        (EXPANSION[1], EXPANSION[0], *EXPANSION[2:]),
+        (*EXPANSION[:2], EXPANSION[4], *EXPANSION[2:4]),
+        (*EXPANSION[:4], (0,) * 9),
+        (*EXPANSION[:4], (0, 1 << 4000)),
+    ],
+)
+def test_invalid_expansions_are_refused(polynomial, expansion):
+    with pytest.raises(ModelError):
+        replace(polynomial, expansion=expansion)
+
+
+def test_products_of_wide_ranges_are_refused(polynomial):
+    features = tuple(Feature(f"x{k}", -(2.0**40), 2.0**40, 0.0, 1.0) for k in range(3))
+    with pytest.raises(ModelError, match="2\\^64"):
+        replace(polynomial, features=features)

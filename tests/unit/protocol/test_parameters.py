@@ -57,13 +57,21 @@ def test_other_ring_degrees_are_refused(degree):
         CkksParameters(degree, MODULI, SPECIAL, 40)
 
 
+@pytest.mark.accepts("C-02")
+@pytest.mark.parametrize("bits", [60, 61])
+def test_data_primes_have_60_or_61_bits(bits):
+    chain = primes(bits, 32768, 13 if bits == 60 else 3)
+    accepted = CkksParameters(32768, tuple(chain), primes(40, 32768, 1)[0], 69)
+    assert {prime.bit_length() for prime in accepted.moduli} == {bits}
+
+
 INVALID = {
     "no moduli": {"moduli": ()},
     "one prime twice": {"moduli": (MODULI[0], MODULI[0])},
     "special among the data primes": {"moduli": (*MODULI[:2], SPECIAL)},
     "composite": {"moduli": (MODULI[0] + 2 * DEGREE * 6,)},
     "not 1 mod 2N": {"moduli": ((1 << 60) - 93,)},
-    "too small a prime": {"moduli": (primes(57, DEGREE, 1)[0],)},
+    "too small a prime": {"moduli": (primes(59, DEGREE, 1)[0],)},
     "too large a prime": {"moduli": (primes(62, DEGREE, 1)[0],)},
     "special too small": {"special_modulus": primes(29, DEGREE, 1)[0]},
     "negative": {"moduli": (-MODULI[0],)},
