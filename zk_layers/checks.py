@@ -30,6 +30,7 @@ class Check(StrEnum):
     LINEAR = "linear columns"
     QUADRATIC = "quadratic columns"
     MERKLE = "merkle paths"
+    SUM_CHECK = "sum-check"
     FREIVALDS = "freivalds"
     NO_WRAP = "no wrap"
     PRECISION = "precision"

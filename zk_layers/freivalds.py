@@ -40,7 +40,7 @@ def verify_public_batch(card: ModelCard, inputs: Words, outputs: Words) -> Sound
     parameters = _require_public(card, Packing.BATCH)
     moduli, degree = parameters.moduli, parameters.ring_degree
     count, limbs = len(card.outputs), len(moduli)
-    require_words("input", inputs, (len(card.features), 2, limbs, degree), moduli, 2)
+    require_words("input", inputs, (card.inputs_count, 2, limbs, degree), moduli, 2)
     require_words("output", outputs, (count, 2, limbs, degree), moduli, 2)
     vectors = np.empty((COMPONENTS, 2, limbs, degree), dtype=np.uint64)
     for limb, modulus in enumerate(moduli):
@@ -80,7 +80,7 @@ def verify_public_single(
     """
     parameters = _require_public(card, Packing.SINGLE)
     moduli, degree = parameters.moduli, parameters.ring_degree
-    count, features, limbs = len(card.outputs), len(card.features), len(moduli)
+    count, features, limbs = len(card.outputs), card.inputs_count, len(moduli)
     require_words("input", inputs, (2, limbs, degree), moduli, 1)
     require_words("mask", mask, (limbs, degree), moduli, 0)
     require_words("body", body, (count, limbs), moduli, 1)

@@ -6,6 +6,8 @@ Nothing that verifies imports this module.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +20,15 @@ from zk_layers.enrolment import EnrolmentRelation
 from zk_layers.fields import field, ntt
 from zk_layers.layers.linear import BatchLinearRelation, LinearWitness, SingleLinearRelation
 from zk_layers.ligero.prover import ProjectionOutOfRange, Prover, prove
+from zk_layers.network import NetworkRelation, NetworkWitness
+from zk_layers.public_network import PublicNetwork
 from zk_layers.randomness import ProverRandomness
+from zk_layers.reduction.exchange import Speaking
+from zk_layers.reduction.speaker import NetworkSpeaker
 from zk_layers.registration import RegistrationRelation
+from zk_layers.relation import Challenges
+
+Words = npt.NDArray[np.uint64]
 
 EnrolmentRestart = ProjectionOutOfRange
 """Raised about once in 10,000 enrolments: begin again with a new session."""
@@ -30,6 +39,50 @@ def prove_linear(
 ) -> bytes:
     """Prove one linear answer."""
     return prove(relation, relation.witness(secrets), server_key)
+
+
+def prove_network(relation: NetworkRelation, secrets: NetworkWitness, server_key: bytes) -> bytes:
+    """Prove one answer of a private network."""
+    profile = relation.card.profile(relation.request.packing)
+    nodes = relation.graph.nodes(profile.parameters.input_scale_log2)
+    tensors = {0: relation.inputs, **secrets.tensors}
+
+    def speaker(challenges: Challenges, pads: list[Words]) -> NetworkSpeaker:
+        sigmas = np.stack([extra["sigma"] for extra in challenges.extra])
+        return NetworkSpeaker(
+            nodes,
+            relation.moduli,
+            secrets.integers,
+            tensors=tensors,
+            sigmas=sigmas,
+            pads=pads,
+        )
+
+    witness = replace(relation.witness(secrets), speaker=speaker)
+    return prove(relation, witness, server_key)
+
+
+def prove_public_network(statement: PublicNetwork, tensors: Mapping[int, Words]) -> bytes:
+    """Prove one answer of a public network.
+
+    Args:
+        statement: what is proved.
+        tensors: words (units, polys, L, N) of every tensor that `kept_tensors` names.
+    """
+    profile = statement.card.profile(statement.request.packing)
+    nodes = statement.graph.nodes(profile.parameters.input_scale_log2)
+    exchange = Speaking(statement.begin(), statement.moduli)
+    sigmas = statement.draw_sigmas(exchange)
+    speaker = NetworkSpeaker(
+        nodes,
+        statement.moduli,
+        statement.integers,
+        tensors={0: statement.inputs, **tensors},
+        sigmas=sigmas,
+        pads=(),
+    )
+    statement.reduce(exchange, sigmas, speaker)
+    return b"".join(exchange.sent)
 
 
 def prove_registration(

@@ -11,8 +11,9 @@ Prover and verifier share this description and nothing else.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,9 @@ from protocol.encoding import Value, encode
 from protocol.families import Family
 from protocol.parameters import PROTOCOL_VERSION, CodeParameters
 from zk_layers.fields import field
-from zk_layers.shortness import Integers, Projection, integer_residues
+from zk_layers.reduction.exchange import Exchange
+from zk_layers.reduction.run import Speaker
+from zk_layers.shortness import Integers, Pieces, Projection, integer_residues
 from zk_layers.transcript import Transcript
 
 Words = npt.NDArray[np.uint64]
@@ -107,10 +110,20 @@ class Witness:
     Attributes:
         blocks: per limb, words by block name, masks left out.
         families: members of each family as integers, by family name.
+        speaker: makes the prover's side of the reductions from the challenges and, per limb, the
+            committed pads (pads, 2).
     """
 
     blocks: tuple[dict[str, Words], ...]
-    families: dict[str, Integers]
+    families: Mapping[str, Integers | Pieces]
+    speaker: Callable[[Challenges, list[Words]], Speaker] | None = None
+
+
+class UniformSource(Protocol):
+    """The prover's randomness, as a relation sees it."""
+
+    def field(self, label: str, shape: tuple[int, ...], modulus: int) -> Words:
+        """Uniform field elements; a label is used once."""
 
 
 class Relation(ABC):
@@ -142,6 +155,45 @@ class Relation(ABC):
         """Names and shapes of the relation's own challenges in a limb."""
         del limb
         return {}
+
+    def fresh_blocks(self, limb: int, randomness: UniformSource) -> dict[str, Words]:
+        """Blocks of a limb which the prover draws anew in every attempt."""
+        del limb, randomness
+        return {}
+
+    @property
+    def message_elements(self) -> int:
+        """Elements of E sent in `converse`, per limb."""
+        return 0
+
+    def reduction_terms(self) -> dict[str, int]:
+        """Soundness terms of `converse` as numerators over |E|, per limb."""
+        return {}
+
+    def shares_projections(self, family: Family) -> bool:
+        """Whether a family takes the vectors and gammas of the first one.
+
+        Its gammas are then set by `converse`.
+        """
+        del family
+        return False
+
+    def draw_projections(self, transcript: Transcript) -> tuple[Projection, ...]:
+        """The projection vectors of every family."""
+        drawn: list[Projection] = []
+        for family in self.families:
+            if self.shares_projections(family):
+                drawn.append(Projection(family, drawn[0].vectors))
+            else:
+                drawn.append(Projection.draw(transcript, family))
+        return tuple(drawn)
+
+    def converse(
+        self, challenges: Challenges, exchange: Exchange, speaker: Speaker | None
+    ) -> Challenges:
+        """Messages and challenges between the projections and the tests; none by default."""
+        del exchange, speaker
+        return challenges
 
     @abstractmethod
     def linear_forms(self, challenges: Challenges) -> list[LinearForm]:
@@ -197,7 +249,7 @@ class Relation(ABC):
                         f"gamma {family.name} {limb}", (2, family.projections), modulus
                     )
                     for family in self.families
-                    if limb in family.limbs
+                    if limb in family.limbs and not self.shares_projections(family)
                 }
             )
             extra.append(

@@ -15,6 +15,8 @@ from zk_layers.transcript import Transcript
 Words = npt.NDArray[np.uint64]
 Integers: TypeAlias = "npt.NDArray[np.int64] | npt.NDArray[np.uint64]"
 """Family members: int64 (size,), or uint64 (size, 2) two's complement 128-bit little-endian."""
+Pieces: TypeAlias = "tuple[tuple[int, npt.NDArray[np.int64]], ...]"
+"""Members of any size: the sum of factor * int64 (size,), piece by piece."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,11 @@ class Projection:
             return kernels.fold_bits(modulus, self.vectors.view(np.uint8), gammas)
         return kernels.fold_i32(modulus, self.vectors.view(np.int32), gammas)
 
-    def project(self, members: Integers) -> list[int]:
+    def project(self, members: Integers | Pieces) -> list[int]:
         """The exact integers <r_s, x>."""
+        if isinstance(members, tuple):
+            parts = [[factor * value for value in self.project(piece)] for factor, piece in members]
+            return [sum(values) for values in zip(*parts, strict=True)]
         if self.vectors.dtype == np.uint8:
             bits = self.vectors.view(np.uint8)
             if members.dtype == np.int64:

@@ -10,6 +10,12 @@ A cheating prover must win at least one of these, each bounded in the random-ora
                  value that the blinding was made for: 2 / |E| per limb
     quadratic    the same for products: 2 / |E| per limb with products
     <family>     all projections of a long member are short: 2^-128 per family
+    sigma        a polynomial identity in S holds at sigma only: degree / |E| per limb; a network's
+                 projections are folded by powers of sigma, so that the projections' combination
+                 counts here once more
+    sum-checks   a round polynomial is wrong and agrees at the challenge: degree / |E| per round
+    multiplications  a product of pads is wrong: 2 / |E| each
+    constraints  a random combination of the reductions' equations hides a broken one: 1 / |E|
     fold         the folded equations U_s = <r_s, x> + y_s hide a broken one: 1 / |E| per family
                  and limb
 
@@ -96,6 +102,7 @@ def soundness(relation: Relation) -> SoundnessReport:
     }
     if quadratic:
         terms["quadratic"] = -_log2_sum([1 - field_bits[i] for i in quadratic])
+    terms |= extension_terms(relation.reduction_terms(), relation.moduli)
     folds = [-field_bits[limb] for family in relation.families for limb in family.limbs]
     if folds:
         terms["fold"] = -_log2_sum(folds)
@@ -105,13 +112,31 @@ def soundness(relation: Relation) -> SoundnessReport:
     return SoundnessReport(-_log2_sum([-bits for bits in terms.values()]), terms)
 
 
-def require_soundness(relation: Relation) -> SoundnessReport:
-    """The report, refused below 100 bits.
+def extension_terms(numerators: dict[str, int], moduli: tuple[int, ...]) -> dict[str, float]:
+    """Bits of terms numerator / |E|, summed over the limbs; a numerator of 0 has no term."""
+    return {
+        name: -_log2_sum([math.log2(numerator) - 2 * math.log2(modulus) for modulus in moduli])
+        for name, numerator in numerators.items()
+        if numerator
+    }
+
+
+def report_of(terms: dict[str, float]) -> SoundnessReport:
+    """The sum of the terms, refused below 100 bits.
 
     Raises:
         VerificationError: when the parameters do not reach REQUIRED_BITS.
     """
-    report = soundness(relation)
+    report = SoundnessReport(-_log2_sum([-bits for bits in terms.values()]), terms)
     detail = f"{report.bits:.1f} bits of soundness, {REQUIRED_BITS:.0f} required"
     require(report.bits >= REQUIRED_BITS, Check.SOUNDNESS, detail)
     return report
+
+
+def require_soundness(relation: Relation) -> SoundnessReport:
+    """The report of a relation, refused below 100 bits.
+
+    Raises:
+        VerificationError: when the parameters do not reach REQUIRED_BITS.
+    """
+    return report_of(soundness(relation).terms)

@@ -1,8 +1,8 @@
 """The private linear layer: Y' = W X + bias, sanitised, for committed W.
 
-Symbols: K features, J outputs, W integers (J, K + 1) with the bias last; X words (K, 2, L, N);
-(b_j, a_j) enrolled keys; V the NTT.  The sanitiser's errors are not committed, they are linear in
-what is (docs/protocol.md, section 5):
+Symbols: K inputs, features or monomials of them; J outputs; W integers (J, K + 1), the bias last;
+X words (K, 2, L, N); (b_j, a_j) enrolled keys; V the NTT.  The sanitiser's errors are not
+committed, they are linear in what is (docs/protocol.md, section 5):
 
     batch    e_jp = V^-1 (Y'_jp - sum_k W_jk X_kp - [p = 0] 2^dx W_jK - pk_jp V u)
     single   e_1  = V^-1 (Y'_1 - X_1 V Pi(W) - a V u)
@@ -40,10 +40,11 @@ from protocol.model import ModelCard
 from protocol.packing import answer_positions, weight_positions
 from protocol.parameters import LINEAR_CODE, QUADRATIC_CODE, Packing
 from protocol.request import Request, output_digest
-from zk_layers.checks import MIN_NO_WRAP_BITS, Check, require, require_words
+from zk_layers.checks import Check, require, require_words
 from zk_layers.commitment import RANK, opened_form, opened_target
 from zk_layers.fields import field, ntt
 from zk_layers.relation import Block, Challenges, LinearForm, Relation, Witness
+from zk_layers.statement import require_ciphertexts, require_key
 
 Words = npt.NDArray[np.uint64]
 
@@ -88,8 +89,8 @@ class LinearRelation(Relation):
         self.flooding_log2 = profile.flooding_log2
         self.input_scale = 1 << profile.parameters.input_scale_log2
         self.outputs_count = len(card.outputs)
-        self.features_count = len(card.features)
-        self.weights_count = self.outputs_count * (self.features_count + 1)
+        self.inputs_count = card.inputs_count
+        self.weights_count = self.outputs_count * (self.inputs_count + 1)
         self.limbs = tuple(range(len(self.moduli)))
 
     def extra_challenges(self, limb: int) -> dict[str, tuple[int, ...]]:
@@ -151,7 +152,7 @@ class BatchLinearRelation(LinearRelation):
         """
         super().__init__(request)
         limbs, degree, count = len(self.moduli), self.degree, self.outputs_count
-        require_words("input", inputs, (self.features_count, 2, limbs, degree), self.moduli, 2)
+        require_words("input", inputs, (self.inputs_count, 2, limbs, degree), self.moduli, 2)
         require_words("key", keys, (count, 2, limbs, degree), self.moduli, 2)
         require_words("output", outputs, (count, 2, limbs, degree), self.moduli, 2)
         self.inputs, self.keys, self.outputs = inputs, keys, outputs
@@ -199,12 +200,12 @@ class BatchLinearRelation(LinearRelation):
             small.append(np.ascontiguousarray(folded[:, :degree]))
         passes = kernels.inner_products(
             self.inputs, xi.reshape(2 * count, 2, limbs, degree), list(self.moduli)
-        ).reshape(limbs, 2, count, self.features_count)
+        ).reshape(limbs, 2, count, self.inputs_count)
         forms = []
         for limb, modulus in enumerate(self.moduli):
             arithmetic = field(modulus)
             lines = np.ascontiguousarray(xi[:, :, :, limb])
-            moved = np.empty((2, count, self.features_count + 1), dtype=np.uint64)
+            moved = np.empty((2, count, self.inputs_count + 1), dtype=np.uint64)
             moved[:, :, :-1] = passes[limb]
             keyed = np.zeros((2, degree), dtype=np.uint64)
             target = [0, 0]
@@ -322,7 +323,7 @@ class SingleLinearRelation(LinearRelation):
         target: - sum_j d_j (y_j + 2^f) - <xi_1, Y'_1>.
         """
         count, degree = self.outputs_count, self.degree
-        positions = answer_positions(count, self.features_count)
+        positions = answer_positions(count, self.inputs_count)
         forms = []
         for limb, modulus in enumerate(self.moduli):
             arithmetic, transform = field(modulus), ntt(modulus, degree)
@@ -368,9 +369,9 @@ class SingleLinearRelation(LinearRelation):
     def _weight_form(self, moved: Words, answers: Words, limb: int) -> Words:
         """Pi^T of polynomials (2, N), and 2^dx d_j on the biases: words (2, J (K + 1))."""
         arithmetic = field(self.moduli[limb])
-        index, flipped = weight_positions(self.outputs_count, self.features_count, self.degree)
+        index, flipped = weight_positions(self.outputs_count, self.inputs_count, self.degree)
         gathered = np.ascontiguousarray(moved[:, index])
-        form = np.empty((2, self.outputs_count, self.features_count + 1), dtype=np.uint64)
+        form = np.empty((2, self.outputs_count, self.inputs_count + 1), dtype=np.uint64)
         form[:, :, :-1] = np.where(flipped, arithmetic.neg(gathered), gathered)
         form[:, :, -1] = arithmetic.scale(answers, self.input_scale % self.moduli[limb])
         return form.reshape(2, -1)
@@ -431,40 +432,14 @@ def linear_relation(
     card = request.card
     parameters = card.profile(request.packing).parameters
     limbs = len(parameters.moduli)
-    require(
-        ciphertexts.digest == request.input_digest and ciphertexts.moduli == parameters.moduli,
-        Check.STATEMENT,
-        "the ciphertexts are not the ones the request names",
-    )
-    require(
-        key.digest == request.key_digest
-        and key.request.client_id == request.client_id
-        and key.request.server_id == request.server_id
-        and key.request.ring_degree == parameters.ring_degree
-        and key.request.moduli[:limbs] == parameters.moduli,
-        Check.STATEMENT,
-        "the key is not the one the request names, or was enrolled for other parameters",
-    )
+    require_ciphertexts(request, ciphertexts)
     batch = request.packing is Packing.BATCH
     fits = isinstance(outputs, tuple) != batch and (batch or len(ciphertexts.seeds) == 1)
     require(fits, Check.STATEMENT, f"not the inputs and outputs of packing '{request.packing}'")
     keys = len(card.outputs) if batch else 1
-    require(key.request.keys >= keys, Check.STATEMENT, f"the model needs {keys} enrolled keys")
+    require_key(request, key, keys)
     pairs = key.pairs(keys, limbs)
     if isinstance(outputs, tuple):
         mask, body = outputs
         return SingleLinearRelation(request, ciphertexts.words[0], pairs[0], mask, body)
     return BatchLinearRelation(request, ciphertexts.words, pairs, outputs)
-
-
-def require_margins(card: ModelCard, packing: Packing) -> None:
-    """Refuse a card whose answers could wrap around Q or drown in their own error.
-
-    Raises:
-        VerificationError: no wrap, or precision.
-    """
-    bounds = card.bounds(packing)
-    margin = f"{bounds.no_wrap_bits:.2f} bits between the largest answer and Q/2"
-    require(bounds.no_wrap_bits >= MIN_NO_WRAP_BITS, Check.NO_WRAP, margin)
-    precision = f"the error bound leaves {bounds.precision_bits:.1f} bits"
-    require(bounds.precision_bits > 0, Check.PRECISION, precision)

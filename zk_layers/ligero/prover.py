@@ -1,7 +1,8 @@
 """The Ligero prover: commit, project, answer.
 
 Message order: root; (what the relation binds after it); projection vectors; integers U; gammas,
-the relation's challenges, row challenges; test polynomials; positions; columns, salts, paths.
+the relation's challenges; (the relation's rounds); row challenges; test polynomials; positions;
+columns, salts, paths.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from zk_layers.ligero.messages import encode_projections, row_challenges
 from zk_layers.ligero.shape import COMPONENTS, limb_shapes
 from zk_layers.merkle import LEAF_PREFIX, SALT_BYTES, merkle_tree, open_leaves
 from zk_layers.randomness import ProverRandomness
+from zk_layers.reduction.exchange import Speaking
 from zk_layers.relation import Challenges, Relation, Witness, mask_name
 from zk_layers.shortness import Projection, integer_residues
+from zk_layers.transcript import Transcript
 
 Words = npt.NDArray[np.uint64]
 
@@ -48,7 +51,9 @@ class Prover:
         self.blinding: list[dict[str, Words]] = []
         self.quotients: list[Words] = []
         self.codewords: list[Words] = []
+        self.fresh: list[dict[str, Words]] = []
         for limb in range(len(self.moduli)):
+            self.fresh.append(relation.fresh_blocks(limb, randomness))
             self._encode_limb(relation.families, limb)
         salts = randomness.bytes("salts", SALT_BYTES * self.code.codeword_length)
         self.salts = np.frombuffer(salts, dtype=np.uint8).reshape(-1, SALT_BYTES)
@@ -58,7 +63,7 @@ class Prover:
     def _encode_limb(self, families: tuple[Family, ...], limb: int) -> None:
         code, modulus, shape = self.code, self.moduli[limb], self.shapes[limb]
         rows = reed_solomon(modulus, code)
-        contents = dict(self.witness.blocks[limb])
+        contents = {**self.witness.blocks[limb], **self.fresh[limb]}
         for family in families:
             if limb in family.limbs:
                 contents[mask_name(family)] = integer_residues(self.masks[family.name], modulus)
@@ -122,7 +127,7 @@ class Prover:
         transcript = relation.begin()
         transcript.absorb("root", self.root)
         relation.absorb_after_root(transcript)
-        projections = tuple(Projection.draw(transcript, family) for family in relation.families)
+        projections = relation.draw_projections(transcript)
         projected = self.project(relation, projections)
         self.check_intervals(relation, projected)
         integers = encode_projections(relation.families, projected)
@@ -130,6 +135,7 @@ class Prover:
         challenges = relation.draw_challenges(
             transcript, projections, tuple(tuple(values) for values in projected)
         )
+        exchange, challenges = self._converse(relation, transcript, challenges)
         rows = [
             row_challenges(transcript, limb, modulus, shape)
             for limb, (modulus, shape) in enumerate(zip(self.moduli, self.shapes, strict=True))
@@ -150,8 +156,19 @@ class Prover:
         positions = transcript.challenge_positions(
             "columns", self.code.opened_columns, self.code.codeword_length
         )
+        messages = b"".join(exchange.sent)
         tests = proximity + linear + quadratic
-        return self.root + integers + tests + self.open_columns(positions)
+        return self.root + integers + messages + tests + self.open_columns(positions)
+
+    def _converse(
+        self, relation: Relation, transcript: Transcript, challenges: Challenges
+    ) -> tuple[Speaking, Challenges]:
+        """The relation's own messages, under the committed pads."""
+        pads = [fresh["pads"].reshape(-1, 2) for fresh in self.fresh if "pads" in fresh]
+        exchange = Speaking(transcript, self.moduli, pads)
+        make = self.witness.speaker
+        speaker = None if make is None else make(challenges, pads)
+        return exchange, relation.converse(challenges, exchange, speaker)
 
     def check_intervals(self, relation: Relation, projected: list[list[int]]) -> None:
         """Give the attempt up if any projection is out of range."""

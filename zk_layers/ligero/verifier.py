@@ -18,8 +18,8 @@ from zk_layers.fields import field, reed_solomon
 from zk_layers.ligero.messages import decode_projections, projection_bytes, row_challenges
 from zk_layers.ligero.shape import COMPONENTS, LimbShape, limb_shapes
 from zk_layers.merkle import HASH_BYTES, LEAF_PREFIX, SALT_BYTES, sibling_nodes, verify_leaves
+from zk_layers.reduction.exchange import ELEMENT_BYTES, Reading
 from zk_layers.relation import LinearForm, Relation
-from zk_layers.shortness import Projection
 
 Words = npt.NDArray[np.uint64]
 WORD_BYTES = 8
@@ -71,7 +71,7 @@ def verify(relation: Relation, proof: bytes, expected_root: bytes | None = None)
     require(held, Check.ROOT, "the proof opens another commitment than the one announced")
     transcript.absorb("root", root)
     relation.absorb_after_root(transcript)
-    projections = tuple(Projection.draw(transcript, family) for family in families)
+    projections = relation.draw_projections(transcript)
     integers = reader.take(projection_bytes(families))
     transcript.absorb("projections", integers)
     projected = decode_projections(families, integers)
@@ -82,6 +82,7 @@ def verify(relation: Relation, proof: bytes, expected_root: bytes | None = None)
             f"a projection of family '{family.name}' exceeds {family.interval.bit_length()} bits",
         )
     challenges = relation.draw_challenges(transcript, projections, projected)
+    challenges = relation.converse(challenges, Reading(transcript, moduli, reader.take), None)
     weights = [
         row_challenges(transcript, limb, modulus, shape)
         for limb, (modulus, shape) in enumerate(zip(moduli, shapes, strict=True))
@@ -119,7 +120,9 @@ def _fixed_bytes(relation: Relation, shapes: tuple[LimbShape, ...]) -> int:
     rows = sum(shape.rows for shape in shapes)
     words = COMPONENTS * polynomials + code.opened_columns * rows
     salts = SALT_BYTES * code.opened_columns
-    return HASH_BYTES + projection_bytes(relation.families) + WORD_BYTES * words + salts
+    messages = ELEMENT_BYTES * relation.message_elements * len(shapes)
+    integers = projection_bytes(relation.families)
+    return HASH_BYTES + integers + messages + WORD_BYTES * words + salts
 
 
 _LimbTests = list[Words]
