@@ -25,7 +25,8 @@ from client_sdk.disclosure import DISCLOSURE_LIMIT, release, require_possible
 from client_sdk.encryption import CkksContext, CkksSecretContext, decrypt, encrypt
 from client_sdk.enrolment import enrol
 from client_sdk.evidence import Evidence, request_digests
-from client_sdk.keystore import KeyStore, Snapshot, StaleSnapshotError
+from client_sdk.keystore import KeyStore, Ring, Snapshot, StaleSnapshotError
+from client_sdk.metering import Meter, Traffic, unmetered
 from client_sdk.records import Records, normalise
 from client_sdk.result import Result, Timings, labels_and_scores
 from client_sdk.transport import KeyUnknownError, TlsFiles, Transport
@@ -58,7 +59,8 @@ from zk_layers.checks import Check
 
 Floats = npt.NDArray[np.float64]
 
-DEFAULT_SECONDS = 120.0
+DEFAULT_SECONDS = 300.0
+"""For one call: a deep network's request has tens of megabytes, and its proof takes seconds."""
 
 SNAPSHOT_ATTEMPTS = 5
 """Fresh starts before a prediction gives up on a store that others keep rotating."""
@@ -115,6 +117,7 @@ class AsyncClient:
         tolerance: float | None = None,
         seconds: float = DEFAULT_SECONDS,
         observer: Callable[[Phase], None] | None = None,
+        meter: Meter | None = None,
     ) -> None:
         """Configure; nothing is sent before the first call.
 
@@ -132,6 +135,7 @@ class AsyncClient:
             tolerance: largest error bound, in units of the output, that is acceptable.
             seconds: time limit of each call.
             observer: called with each phase as it begins.
+            meter: called with the part of a phase that is done, where that is known.
 
         Raises:
             ModelError: the digest is malformed.
@@ -148,6 +152,7 @@ class AsyncClient:
         self._client_id = client_id or tls.common_name or keys.client_id
         self._tolerance = tolerance
         self._observe = observer or _unobserved
+        self._meter = meter or unmetered
         self._served: ServedCard | None = None
         self._contexts: dict[CkksParameters, tuple[bytes, CkksSecretContext]] = {}  # with epoch
         self._enrolling = asyncio.Lock()
@@ -280,7 +285,7 @@ class AsyncClient:
 
         self._observe(Phase.ENCRYPT)
         clock = [time.perf_counter()]
-        ciphertexts = await asyncio.to_thread(encrypt, context, packing, values)
+        ciphertexts = await asyncio.to_thread(encrypt, context, packing, values, card.expansion)
         registration, key_digest = request_digests(card, served.registration_proof, enrolment)
         request = Request(
             request_id=secrets.token_bytes(REQUEST_ID_BYTES),
@@ -325,11 +330,15 @@ class AsyncClient:
 
         # From here on, and nowhere before, the secret key meets what the server sent.
         self._observe(Phase.DECRYPT)
-        raw = await asyncio.to_thread(decrypt, context, card, response.outputs, len(values))
+        # Every slot is decrypted, the unused ones too: the more a value could be impossible, the
+        # surer `require_possible` is.
+        slots = card.profile(packing).parameters.slots if packing is Packing.BATCH else 1
+        every = await asyncio.to_thread(decrypt, context, card, response.outputs, slots)
         clock.append(time.perf_counter())
 
         self._observe(Phase.RELEASE)
-        require_possible(raw, card, packing)
+        require_possible(every, card, packing)
+        raw = np.ascontiguousarray(every[: len(values)])
         released = release(
             raw, card.bounds(packing), snapshot.release_key, outputs_digest(response.outputs)
         )
@@ -342,10 +351,14 @@ class AsyncClient:
     async def _exchange(self, request: Request, ciphertexts: SeededCiphertexts) -> Response:
         """Send, and receive within the bounds the card sets."""
         assembler = ResponseAssembler(request.card, request.packing, request.request_id)
-        messages = self._transport.exchange(rpc.INFER, encode_request(request, ciphertexts))
+        expected = assembler.output_bytes + ciphertexts.bodies.nbytes
+        traffic = Traffic(expected, self._meter)
+        messages = self._transport.exchange(
+            rpc.INFER, traffic.counted(encode_request(request, ciphertexts))
+        )
         try:
             async for message in messages:
-                assembler.add(message)
+                assembler.add(traffic.count(message))
             return assembler.finish()
         except EncodingError as error:
             raise VerificationError(str(Check.CANONICAL), str(error)) from error
@@ -375,7 +388,9 @@ class AsyncClient:
     async def _enrol(self, served: ServedCard, snapshot: Snapshot) -> Enrolment:
         """Enrol keys of a snapshot's secret.  Raises StaleSnapshotError if it was rotated away."""
         self._observe(Phase.ENROL)
-        enrolment = await enrol(self._transport, self._key_request(served), snapshot.secret)
+        enrolment = await enrol(
+            self._transport, self._key_request(served), snapshot.secret, self._meter
+        )
         await asyncio.to_thread(self._keys.add_enrolled_key, enrolment, snapshot.epoch)
         return enrolment
 
@@ -390,7 +405,7 @@ class AsyncClient:
         card = served.card
         parameters = card.profiles[0].parameters
         return self._keys.snapshot(
-            parameters.ring_degree,
+            Ring(card.ring_degree, card.key_moduli),
             lambda: CkksContext(parameters).generate_secret(),
             wanted=self._key_request(served) if card.mode is Mode.PRIVATE else None,
             room=values,

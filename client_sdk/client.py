@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 from client_sdk.aio import DEFAULT_SECONDS, AsyncClient, Phase
 from client_sdk.aio import list_models as list_models_async
 from client_sdk.keystore import KeyStore
+from client_sdk.metering import Meter
 from client_sdk.records import Records
 from client_sdk.result import Result
 from protocol.model import ModelCard
@@ -47,6 +48,7 @@ class Client:
         tolerance: float | None = None,
         seconds: float = DEFAULT_SECONDS,
         observer: Callable[[Phase], None] | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._client = AsyncClient(
             target,
@@ -60,6 +62,7 @@ class Client:
             tolerance=tolerance,
             seconds=seconds,
             observer=observer,
+            meter=meter,
         )
         self._process = os.getpid()
         self._loop = asyncio.new_event_loop()

@@ -6,8 +6,9 @@ server, which knows it.  A released value is therefore
 
     round to a grid of ( decrypted + noise ),    noise uniform in [-D, D]
 
-with D at least 2^32 times the largest key-dependent error a malicious server could have proved
-(protocol.bounds).  The noise is a PRF of the client's release key and of the output, so that the
+with D at least 2^d times the largest key-dependent error a malicious server could have proved
+(protocol.bounds), d the disclosure distance of the model's profile: 32, unless its planner had to
+give some of it up.  The noise is a PRF of the client's release key and of the output, so that the
 same output released twice is the same value.  (docs/protocol.md, disclosure.)
 """
 
@@ -20,19 +21,19 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from protocol.bounds import LinearBounds
+from protocol.bounds import Bounds
 from protocol.encoding import encode
 from protocol.errors import BlindproofError
-from protocol.families import WEIGHT_BITS
 from protocol.model import ModelCard
 from protocol.parameters import Packing
 
 Floats = npt.NDArray[np.float64]
 
 DISCLOSURE_LIMIT = 1 << 22
-"""Values released under one secret before it is rotated.  Each is within statistical distance 2^-32
-of one that does not depend on the key even for a server that proves the worst error it can; for an
-honest server the distance is about 2^-55 for a single record and less for a batch."""
+"""Values released under the secrets of a store before they are rotated.  Each is within statistical
+distance 2^-d of one that does not depend on the key, d the disclosure distance of the model's
+profile, even for a server that proves the worst error it can.  For an honest server of a linear
+model (d = 32) the distance is about 2^-55 for a single record and less for a batch."""
 
 _SPARE_BYTES = 16
 """Extra bytes of each draw: reducing modulo the span is then 2^-128 from uniform."""
@@ -53,19 +54,14 @@ def require_possible(decrypted: Floats, card: ModelCard, packing: Packing) -> No
         DecryptionError: a value exceeds the largest answer and its error bound, or is not finite.
     """
     bounds = card.bounds(packing)
-    error = math.ldexp(bounds.error, -bounds.output_scale_log2)
-    reach = max(card.input_bound, 1.0)  # the bias counts as an input of 1
-    largest = np.array([bound * reach for bound in card.row_l1_bounds]) * 2.0**-WEIGHT_BITS
-    if not (np.abs(decrypted) <= largest + error).all():
+    if not (np.abs(decrypted) <= bounds.largest_output + bounds.error_before_release).all():
         raise DecryptionError(
             "the answer decrypts to a value no record can give: the secret key is not the one the "
             "answer was made for; nothing was released"
         )
 
 
-def release(
-    decrypted: Floats, bounds: LinearBounds, release_key: bytes, output_digest: bytes
-) -> Floats:
+def release(decrypted: Floats, bounds: Bounds, release_key: bytes, output_digest: bytes) -> Floats:
     """Blur and round decrypted values (records, J), in units of the integer model's output.
 
     The error of a released value is at most `bounds.released_error`.

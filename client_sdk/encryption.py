@@ -1,6 +1,6 @@
 """Records to ciphertexts and verified outputs to numbers, for both packings.
 
-Symbols: K features, J outputs, L limbs, N ring degree; D = 2^input_scale.  The only module of the
+Symbols: K inputs, J outputs, L limbs, N ring degree; D = 2^input_scale.  The only module of the
 client that touches TenSEAL, through `fhe_layers.ckks`.
 """
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fhe_layers.ckks import CkksContext, CkksSecretContext
+from fhe_layers.monomials import Expansion, expand, fixed_point_monomials
 from fhe_layers.packing import SingleRecordLayout, fixed_point
 from protocol.ciphertexts import SeededCiphertexts
 from protocol.model import ModelCard
@@ -21,13 +22,23 @@ Floats = npt.NDArray[np.float64]
 __all__ = ["CkksContext", "CkksSecretContext", "decrypt", "encrypt"]
 
 
-def encrypt(context: CkksSecretContext, packing: Packing, values: Floats) -> SeededCiphertexts:
-    """Encrypt normalised records (records, K): K ciphertexts, or one."""
-    moduli = context.parameters.moduli
+def encrypt(
+    context: CkksSecretContext, packing: Packing, values: Floats, expansion: Expansion = ()
+) -> SeededCiphertexts:
+    """Encrypt normalised records (records, features): K ciphertexts, or one.
+
+    Inputs are the features, or a card's expansion: monomials of them, computed here.
+    """
+    parameters = context.parameters
+    moduli = parameters.moduli
     if packing is Packing.BATCH:
-        seeds, bodies = context.encrypt_slots(np.ascontiguousarray(values.T))
+        inputs = expand(values, expansion) if expansion else values
+        seeds, bodies = context.encrypt_slots(np.ascontiguousarray(inputs.T))
         return SeededCiphertexts(tuple(seeds), bodies, moduli)
-    exact = fixed_point(values[0], context.parameters.input_scale_log2)
+    if expansion:
+        exact = fixed_point_monomials(values[0], expansion, parameters.input_scale_log2)
+    else:
+        exact = fixed_point(values[0], parameters.input_scale_log2)
     seed, body = context.encrypt_coefficients(exact)
     return SeededCiphertexts((seed,), body[None], moduli)
 
@@ -36,11 +47,14 @@ def decrypt(context: CkksSecretContext, card: ModelCard, outputs: Outputs, recor
     """Decrypt verified outputs: float64 (records, J), in units of the integer model's output."""
     if isinstance(outputs, SingleOutputs):
         scale = card.bounds(Packing.SINGLE).output_scale_log2
-        layout = SingleRecordLayout(card.ring_degree, len(card.features), len(card.outputs))
+        layout = SingleRecordLayout(card.ring_degree, card.inputs_count, len(card.outputs))
         moduli = context.parameters.moduli
         words = layout.response_ciphertext(outputs.body, outputs.mask, moduli)
         integers = context.decrypt_coefficients(words, layout.output_positions.tolist())
         return np.array([[integer / (1 << scale) for integer in integers]])
-    scale = card.bounds(Packing.BATCH).output_scale_log2
-    columns = [context.decrypt_slots(words, scale)[:records] for words in outputs.words]
+    bounds = card.bounds(Packing.BATCH)
+    columns = [
+        context.decrypt_slots(words, bounds.output_scale_log2, bounds.dropped_modulus)[:records]
+        for words in outputs.words
+    ]
     return np.stack(columns, axis=1)

@@ -50,7 +50,7 @@ class Evidence:
         enrolment: the enrolled key and its proof, None if the model is public.
         ciphertexts: what was sent.
         outputs: the words received.
-        proof: the proof received, empty if the model is public.
+        proof: the proof received, empty if the model is public and linear.
     """
 
     request: Request
@@ -174,6 +174,6 @@ def _from_value(value: Value) -> Evidence:
         registration,
         enrolment,
         ciphertexts,
-        join_outputs(packing, outputs),
+        join_outputs(card, packing, outputs),
         expect_bytes(fields[7], "proof"),
     )

@@ -4,12 +4,16 @@
                     secrets, digests and epochs of the enrolled keys, number of values disclosed
     keys/*.key      enrolled public keys; used only if their digest is in secrets.bin
 
+There is one secret per ring, and the secrets of two rings are independent: models over different
+rings can be asked in turn, and each enrols keys of its own ring's secret.
+
 Rotation replaces everything but the identity and begins an epoch, under a fresh random name.  What
 belongs together is read together, as a `Snapshot`; what is written back names the epoch it belongs
 to and is refused in any other.  A rotation by another thread or process can therefore never pair an
 enrolled key with a secret it was not made from.
 
-Only the key derived from the passphrase stays in memory: secrets are decrypted when asked for.
+Of what is secret, only the key derived from the passphrase stays in memory: the rest is decrypted
+when asked for.
 Nothing here logs, and nothing secret is in a `repr` or an error.
 """
 
@@ -24,6 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -47,14 +52,49 @@ from wire.files import make_private_directory, read_bounded, write_private
 from wire.stored_key import MAX_KEY_BYTES, Enrolment, decode_enrolment, encode_enrolment
 
 PASSPHRASE_VARIABLE = "BLINDPROOF_PASSPHRASE"  # noqa: S105  (the name of a variable)
-FORMAT = "blindproof key store 2"
+FORMAT = "blindproof key store 3"
 MAX_STORE_BYTES = 16 << 20
 RELEASE_KEY_BYTES = 32
 EPOCH_BYTES = 16
 
+LOADED_KEYS = 2
+"""Enrolled keys, which are public, kept in memory: forty at N = 16384 have 31 MB, and as much again
+once their uniform halves are expanded, which takes longer than reading them."""
+
 SCRYPT_LOG2_COST, SCRYPT_BLOCK, SCRYPT_LANES = 15, 8, 1
 """32 MiB and about a tenth of a second for each guess."""
 _SALT_BYTES, _NONCE_BYTES, _KEY_BYTES = 16, 12, 32
+
+_Stamp: TypeAlias = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Ring:
+    """What one ternary secret is for.
+
+    Attributes:
+        degree: N.
+        moduli: the data primes, all of them: another chain is another ring.
+    """
+
+    degree: int
+    moduli: tuple[int, ...]
+
+    @classmethod
+    def of(cls, request: KeyRequest) -> Ring:
+        """The ring whose secret a key was, or is to be, enrolled for."""
+        return cls(request.ring_degree, request.moduli)
+
+    def value(self) -> Value:
+        """The canonical value."""
+        return (self.degree, self.moduli)
+
+    @classmethod
+    def from_value(cls, value: Value) -> Ring:
+        """Rebuild from a decoded value.  Raises EncodingError."""
+        degree, moduli = expect_tuple(value, "ring", 2)
+        primes = expect_tuple(moduli, "moduli")
+        return cls(expect_int(degree, "degree"), tuple(expect_int(q, "modulus") for q in primes))
 
 
 class StaleSnapshotError(KeyStoreError):
@@ -84,7 +124,8 @@ class StoreSummary:
 
     Attributes:
         client_id: the identity drawn when the store was made.
-        disclosed: number of values released, or reserved for release, under the present secrets.
+        disclosed: number of values released, or reserved for release, under the present secrets
+            of all rings together.
         enrolled: the enrolled keys, newest first: digest, and what each was enrolled for.
     """
 
@@ -100,7 +141,7 @@ class _Secrets:
     client_id: str
     epoch: bytes = field(default_factory=lambda: secrets.token_bytes(EPOCH_BYTES))
     release_key: bytes = field(default_factory=lambda: secrets.token_bytes(RELEASE_KEY_BYTES))
-    ternary: tuple[tuple[int, bytes], ...] = ()  # (ring degree, int8 coefficients)
+    ternary: tuple[tuple[Ring, bytes], ...] = ()  # (ring, int8 coefficients)
     enrolled: tuple[tuple[bytes, bytes], ...] = ()  # (digest, epoch), newest first
     disclosed: int = 0
 
@@ -109,7 +150,7 @@ class _Secrets:
             self.client_id,
             self.epoch,
             self.release_key,
-            self.ternary,
+            tuple((ring.value(), secret) for ring, secret in self.ternary),
             self.enrolled,
             self.disclosed,
         )
@@ -123,7 +164,7 @@ class _Secrets:
             expect_text(client, "client identity"),
             expect_bytes(epoch, "epoch", EPOCH_BYTES),
             expect_bytes(release, "release key", RELEASE_KEY_BYTES),
-            tuple((expect_int(n, "degree"), expect_bytes(s, "secret")) for n, s in pairs),
+            tuple((Ring.from_value(ring), expect_bytes(s, "secret")) for ring, s in pairs),
             tuple(
                 (
                     expect_bytes(digest, "key digest", DIGEST_BYTES),
@@ -174,6 +215,7 @@ class KeyStore:
                 directory with other things in it.
         """
         self._path = Path(path)
+        self._loaded: dict[bytes, tuple[_Stamp, Enrolment]] = {}
         try:
             self._require_place(create=create)
             make_private_directory(self._path)
@@ -222,20 +264,20 @@ class KeyStore:
 
     def snapshot(
         self,
-        ring_degree: int,
+        ring: Ring,
         generate: Callable[[], npt.NDArray[np.int8]],
         *,
         wanted: KeyRequest | None = None,
         room: int = 0,
         limit: int | None = None,
     ) -> Snapshot:
-        """The secrets for a ring degree, all of one epoch, read under one lock.
+        """The secrets for a ring, all of one epoch, read under one lock.
 
         Args:
-            ring_degree: N; the ternary secret of a degree is made the first time it is asked for.
+            ring: its ternary secret is made the first time it is asked for.
             generate: makes a ternary secret, int8 (N,).
-            wanted: look for an enrolled key under these identities that covers these moduli, at
-                least so many times.
+            wanted: look for a key of this ring, enrolled under these identities, with at least so
+                many public keys.
             room: number of values to be released; the secrets are rotated first if `limit` would
                 be exceeded.  Nothing is reserved: see `count_disclosure`.
             limit: values that may be released in one epoch; no limit if None.
@@ -247,12 +289,12 @@ class KeyStore:
             content = self._read()
             if limit is not None and content.disclosed + room > limit:
                 content = self._rotate(content)
-            stored = dict(content.ternary).get(ring_degree)
+            stored = dict(content.ternary).get(ring)
             if stored is None:
                 stored = generate().astype(np.int8).tobytes()
-                content = replace(content, ternary=(*content.ternary, (ring_degree, stored)))
+                content = replace(content, ternary=(*content.ternary, (ring, stored)))
                 self._write(content)
-            if len(stored) != ring_degree:
+            if len(stored) != ring.degree:
                 raise KeyStoreError(f"key store {self._path}: damaged secret")
             enrolment = None if wanted is None else self._fitting_key(content, wanted)
         secret = np.frombuffer(stored, dtype=np.int8).copy()
@@ -344,8 +386,12 @@ class KeyStore:
         """
         path = self._key_path(digest)
         try:
+            stamp = _stamp(path)
+            if digest in self._loaded and self._loaded[digest][0] == stamp:
+                return self._loaded[digest][1]
             enrolment = decode_enrolment(read_bounded(path, MAX_KEY_BYTES))
             if enrolment.key.digest == digest:
+                self._remember(digest, stamp, enrolment)
                 return enrolment
         except (FileNotFoundError, EncodingError, EnrolmentError, ParameterError):
             pass
@@ -354,6 +400,13 @@ class KeyStore:
         self._write(self._read().without_key(digest))
         path.unlink(missing_ok=True)
         return None
+
+    def _remember(self, digest: bytes, stamp: _Stamp, enrolment: Enrolment) -> None:
+        """Keep the keys used last; under the lock."""
+        self._loaded.pop(digest, None)
+        self._loaded[digest] = (stamp, enrolment)
+        while len(self._loaded) > LOADED_KEYS:
+            del self._loaded[next(iter(self._loaded))]
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -415,11 +468,16 @@ def _of_a_store(path: Path) -> bool:
     return path.name in {"keys", ".lock"} or path.name.startswith(".secrets.bin.")
 
 
+def _stamp(path: Path) -> _Stamp:
+    """What changes with a file's content."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def _covers(enrolled: KeyRequest, wanted: KeyRequest) -> bool:
     return (
         (enrolled.client_id, enrolled.server_id) == (wanted.client_id, wanted.server_id)
-        and enrolled.ring_degree == wanted.ring_degree
-        and enrolled.moduli[: len(wanted.moduli)] == wanted.moduli
+        and Ring.of(enrolled) == Ring.of(wanted)
         and enrolled.keys >= wanted.keys
     )
 

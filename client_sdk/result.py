@@ -111,7 +111,7 @@ class Result(_WithRawValues):
 
     @property
     def proofs(self) -> tuple[bytes, ...]:
-        """The proof of each request; empty ones for a public model."""
+        """The proof of each request; empty ones for a public linear model."""
         return tuple(answer.proof for answer in self.evidence)
 
     @property

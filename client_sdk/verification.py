@@ -16,9 +16,18 @@ from wire.files import read_bounded
 from wire.inference import BatchOutputs, Outputs, SingleOutputs
 from zk_layers.checks import Check, require
 from zk_layers.freivalds import verify_public_batch, verify_public_single
-from zk_layers.layers.linear import linear_relation, require_margins
+from zk_layers.layers.linear import linear_relation
+from zk_layers.network import network_relation
+from zk_layers.public_network import public_network
 from zk_layers.soundness import SoundnessReport
-from zk_layers.verify import verify_enrolment, verify_linear, verify_registration
+from zk_layers.statement import require_margins
+from zk_layers.verify import (
+    verify_enrolment,
+    verify_linear,
+    verify_network,
+    verify_public_network,
+    verify_registration,
+)
 
 
 @dataclass(frozen=True)
@@ -90,17 +99,22 @@ def verify_answer(evidence: Evidence) -> SoundnessReport:
         return _verify_public(evidence)
     if evidence.enrolment is None:
         raise VerificationError(str(Check.STATEMENT), "a private answer needs an enrolled key")
-    relation = linear_relation(
-        request, evidence.ciphertexts, evidence.enrolment.key, outputs.arrays
-    )
+    key = evidence.enrolment.key
+    if isinstance(outputs, BatchOutputs) and not request.card.linear:
+        network = network_relation(request, evidence.ciphertexts, key, outputs.words)
+        return verify_network(network, proof)
+    relation = linear_relation(request, evidence.ciphertexts, key, outputs.arrays)
     return verify_linear(relation, proof)
 
 
 def _verify_public(evidence: Evidence) -> SoundnessReport:
     card, ciphertexts, outputs = evidence.request.card, evidence.ciphertexts, evidence.outputs
+    if isinstance(outputs, BatchOutputs) and not card.linear:
+        statement = public_network(evidence.request, ciphertexts, outputs.words)
+        return verify_public_network(statement, evidence.proof)
     same = ciphertexts.digest == evidence.request.input_digest
     require(same, Check.STATEMENT, "the ciphertexts are not the ones the request names")
-    require(not evidence.proof, Check.SIZE, "a public model's answer has no proof")
+    require(not evidence.proof, Check.SIZE, "a public linear model's answer has no proof")
     if isinstance(outputs, SingleOutputs):
         return verify_public_single(card, ciphertexts.words[0], outputs.mask, outputs.body)
     return verify_public_batch(card, ciphertexts.words, outputs.words)

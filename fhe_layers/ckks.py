@@ -1,8 +1,8 @@
 """CKKS with a secret key: the client's side, on TenSEAL's SEAL.
 
-Symbols: N ring degree; L limbs, q_l their primes, Q the product; D = 2^scale_log2; s the ternary
-secret. Ciphertext words are `(poly, limb, n)` uint64 in SEAL's NTT order, each below the modulus of
-its limb.
+Symbols: N ring degree; L limbs, q_l their primes, Q the product; D = 2^scale_log2; t polynomials of
+a ciphertext, more than two once ciphertexts were multiplied; s the ternary secret. Ciphertext words
+are `(poly, limb, n)` uint64 in SEAL's NTT order, each below the modulus of its limb.
 
 SEAL generates the key, samples the noise, encrypts and decrypts; this module moves words in and
 out. TenSEAL is imported when a context is made, so importing this module costs nothing, and no
@@ -17,15 +17,19 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fhe_layers import rns, seal_stream, special_limb
-from fhe_layers.encoding import encode_slots
+from fhe_layers.encoding import decode_slots, encode_slots
 from protocol.errors import EncodingError, NonFiniteError, ParameterError, RangeError, ShapeError
 from protocol.parameters import CkksParameters
+
+MAX_POLYS = 16
+"""SEAL handles no longer ciphertexts."""
 
 _SECRET_VALUES = (-1, 0, 1)
 _KERNEL_PRIME_BITS = 50  # the shortest prime the native transforms take
@@ -87,7 +91,7 @@ class CkksSecretContext:
         seal_stream.load(key, context.seal, stream)
         self._encryptor = context.library.Encryptor(context.seal, key)
         self._decryptor = context.library.Decryptor(context.seal, key)
-        self._data_parms_id: seal_stream.ParmsId = tuple(context.seal.first_parms_id())
+        self._parms_ids = _parms_ids(context)
 
     def encrypt_slots(self, values: NDArray[np.float64]) -> tuple[list[bytes], rns.Words]:
         """Batch packing: row k becomes one ciphertext, record r in slot r, other slots zero.
@@ -103,13 +107,16 @@ class CkksSecretContext:
         self._check_slots(values)
         parameters = self.parameters
         degree, moduli = parameters.ring_degree, parameters.moduli
-        c0 = encode_slots(values, degree, parameters.input_scale_log2, moduli)
-        seeds = []
-        for message in c0:
-            seed, mask = self._encrypt_zero()
+        # SEAL's binding never lets go of the interpreter, the encoder's kernels do: two at a time.
+        with ThreadPoolExecutor(1) as pool:
+            encoding = pool.submit(
+                encode_slots, values, degree, parameters.input_scale_log2, moduli
+            )
+            zeros = [self._encrypt_zero() for _ in values]
+            c0 = encoding.result()
+        for message, (_, mask) in zip(c0, zeros, strict=True):
             message[:] = rns.add(message, mask, moduli)
-            seeds.append(seed)
-        return seeds, c0
+        return [seed for seed, _ in zeros], c0
 
     def encrypt_coefficients(self, values: Sequence[int]) -> tuple[bytes, rns.Words]:
         """Coefficient packing: integer k at X^k, exactly; |v| < Q/2, at most N of them.
@@ -129,31 +136,35 @@ class CkksSecretContext:
         seed, c0 = self._encrypt_zero()
         return seed, rns.add(c0, rns.to_ntt(plaintext, moduli), moduli)
 
-    def decrypt_slots(self, words: rns.Words, scale_log2: int) -> NDArray[np.float64]:
-        """All N/2 slots of a ciphertext (2, L, N) at scale 2^scale_log2, in double precision.
+    def decrypt_slots(
+        self, words: rns.Words, scale_log2: int, divisor: int = 1
+    ) -> NDArray[np.float64]:
+        """All N/2 slots of a ciphertext (t, L', N) over the first L' primes, in double precision.
 
-        Raises ShapeError, EncodingError (non-canonical words), RangeError (scale).
+        The scale is exactly 2^scale_log2 / divisor, the divisor being the product of the primes a
+        rescaling dropped. Raises ShapeError, EncodingError (non-canonical words), RangeError
+        (scale).
         """
-        if not 0 < scale_log2 < math.log2(self.parameters.modulus):
-            raise RangeError(f"scale 2^{scale_log2} is not below the modulus")
-        plaintext = self._decrypt(words, math.ldexp(1.0, scale_log2))
-        return np.array(self.context.encoder.decode_double(plaintext), dtype=np.float64)
+        coefficients, moduli = self._decrypt(words)
+        scale = Fraction(2) ** scale_log2 / divisor if divisor > 0 else Fraction(0)
+        if not 1 < scale < math.prod(moduli):
+            raise RangeError(f"scale 2^{scale_log2} / {divisor} is not below the modulus")
+        return decode_slots(coefficients, scale, moduli)
 
     def decrypt_coefficients(self, words: rns.Words, positions: Sequence[int]) -> list[int]:
-        """Chosen coefficients of c0 + c1 s, exact, in (-Q/2, Q/2), of a ciphertext (2, L, N).
+        """Chosen coefficients of sum_i c_i s^i, exact and centred, of a ciphertext (t, L', N).
 
         Slot decoding rounds to double precision and spreads coefficients over slots; this does
         neither. Raises ShapeError, EncodingError (non-canonical words).
         """
-        degree, moduli = self.parameters.ring_degree, self.parameters.moduli
+        degree = self.parameters.ring_degree
         if not all(0 <= position < degree for position in positions):
             raise ShapeError(f"positions: every coefficient index must be below {degree}")
-        plaintext = seal_stream.read_plaintext(seal_stream.save(self._decrypt(words, 1.0)))
-        coefficients = rns.to_coefficients(plaintext.words.reshape(len(moduli), degree), moduli)
+        coefficients, moduli = self._decrypt(words)
         return rns.centred_integers(coefficients[:, list(positions)], moduli)
 
     def phase(self, words: rns.Words) -> list[int]:
-        """All N coefficients of c0 + c1 s, exact: message and noise.
+        """All N coefficients of sum_i c_i s^i, exact: message and noise.
 
         Secret material: see the warning at the top of this module.
         """
@@ -178,19 +189,35 @@ class CkksSecretContext:
         if math.log2(largest) >= room_log2:
             raise RangeError(f"values up to {largest:g} do not fit the modulus at this scale")
 
-    def _decrypt(self, words: rns.Words, scale: float) -> Any:  # noqa: ANN401 -- SEAL has no stubs
-        moduli = self.parameters.moduli
-        rns.require_words(
-            words, (2, len(moduli), self.parameters.ring_degree), moduli, "ciphertext"
-        )
+    def _decrypt(self, words: rns.Words) -> tuple[rns.Words, tuple[int, ...]]:
+        """Coefficients (L', N) of sum_i c_i s^i, and the L' primes; words (t, L', N)."""
+        parameters, degree = self.parameters, self.parameters.ring_degree
+        if words.ndim != 3 or not 2 <= len(words) <= MAX_POLYS:
+            raise ShapeError(f"ciphertext: expected (2..{MAX_POLYS}, L, N), found {words.shape}")
+        limbs = words.shape[1]
+        if not 1 <= limbs <= len(parameters.moduli):
+            raise ShapeError(f"ciphertext: {limbs} limbs, expected 1 to {len(parameters.moduli)}")
+        moduli = parameters.moduli[:limbs]
+        rns.require_words(words, (len(words), limbs, degree), moduli, "ciphertext")
+        # The scale is said to be 1: decryption does not use it.
         stream = seal_stream.write_ciphertext(
-            words, self._data_parms_id, scale, self.context.stream_version
+            words, self._parms_ids[limbs], 1.0, self.context.stream_version
         )
         ciphertext = self.context.library.Ciphertext()
         seal_stream.load(ciphertext, self.context.seal, stream)
         plaintext = self.context.library.Plaintext()
         self._decryptor.decrypt(ciphertext, plaintext)
-        return plaintext
+        decrypted = seal_stream.read_plaintext(seal_stream.save(plaintext)).words
+        return rns.to_coefficients(decrypted.reshape(limbs, degree), moduli), moduli
+
+
+def _parms_ids(context: CkksContext) -> dict[int, seal_stream.ParmsId]:
+    """SEAL's name of each level, by its number of primes."""
+    found, level = {}, context.seal.first_context_data()
+    for limbs in range(len(context.parameters.moduli), 0, -1):
+        found[limbs] = tuple(level.parms_id())
+        level = level.next_context_data()
+    return found
 
 
 def _seeded(serializable: seal_stream.SealObject) -> tuple[bytes, rns.Words]:

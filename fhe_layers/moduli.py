@@ -50,8 +50,10 @@ def ntt_primes(ring_degree: int, bits: int, count: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def modulus_chain(ring_degree: int, limbs: int) -> tuple[tuple[int, ...], int]:
-    """Data primes and special prime: `limbs` primes of 60 bits and the longest secure P.
+def modulus_chain(
+    ring_degree: int, limbs: int, limb_bits: int = LIMB_BITS
+) -> tuple[tuple[int, ...], int]:
+    """Data primes and special prime: `limbs` primes of one length and the longest secure P.
 
     Raises:
         ParameterError: no special prime of a supported length fits beside that many limbs.
@@ -62,14 +64,14 @@ def modulus_chain(ring_degree: int, limbs: int) -> tuple[tuple[int, ...], int]:
         )
     if limbs < 1:
         raise ParameterError(f"a modulus needs at least one limb, found {limbs}")
-    room = MAX_MODULUS_BITS[ring_degree] - limbs * LIMB_BITS
+    room = MAX_MODULUS_BITS[ring_degree] - limbs * limb_bits
     if room < MIN_SPECIAL_BITS:
         raise ParameterError(
-            f"{limbs} limbs of {LIMB_BITS} bits leave no room for a special prime inside "
+            f"{limbs} limbs of {limb_bits} bits leave no room for a special prime inside "
             f"{MAX_MODULUS_BITS[ring_degree]} bits at N = {ring_degree}"
         )
-    primes = ntt_primes(ring_degree, LIMB_BITS, limbs + 1)
-    if room >= LIMB_BITS:
+    primes = ntt_primes(ring_degree, limb_bits, limbs + 1)
+    if room >= limb_bits:
         return primes[:limbs], primes[limbs]
     return primes[:limbs], ntt_primes(ring_degree, room, 1)[0]
 

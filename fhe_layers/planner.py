@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fhe_layers.moduli import LIMB_BITS, modulus_chain
-from protocol.bounds import LinearBounds, linear_bounds
+from protocol.bounds import Bounds, linear_bounds
 from protocol.errors import ParameterError, PlanningError
 from protocol.families import enrolment_family, flooding_bits_family
 from protocol.keys import MAX_KEYS
@@ -83,7 +83,7 @@ class Plan:
     """
 
     profile: Profile
-    bounds: LinearBounds
+    bounds: Bounds
     request_bytes: int
     response_bytes: int
     public_key_bytes: int
@@ -257,7 +257,7 @@ def _widest_scale(
 ) -> Plan | None:
     """The plan with the largest scale that leaves the no-wrap margin; precision grows with it."""
 
-    def at(scale: int) -> tuple[CkksParameters, LinearBounds]:
+    def at(scale: int) -> tuple[CkksParameters, Bounds]:
         parameters = CkksParameters(ring_degree, *chain, scale)
         return parameters, _bounds(model, packing, parameters, flooding)
 
@@ -277,7 +277,7 @@ def _widest_scale(
 
 def _bounds(
     model: LinearModelSpec, packing: Packing, parameters: CkksParameters, flooding: int | None
-) -> LinearBounds:
+) -> Bounds:
     return linear_bounds(
         parameters,
         packing,
@@ -288,7 +288,7 @@ def _bounds(
     )
 
 
-def _plan(model: LinearModelSpec, profile: Profile, bounds: LinearBounds) -> Plan:
+def _plan(model: LinearModelSpec, profile: Profile, bounds: Bounds) -> Plan:
     """Sizes of what travels, in words of 8 bytes and seeds of 64."""
     limbs, degree = len(profile.parameters.moduli), profile.parameters.ring_degree
     polynomial = limbs * degree * _WORD_BYTES

@@ -63,7 +63,7 @@ def quantise(weights: NDArray[np.float64], intercept: NDArray[np.float64]) -> Qu
     rows = np.column_stack([weights, intercept]).astype(np.float64)
     if not np.isfinite(rows).all():
         raise NonFiniteError("weights: NaN or infinity cannot be quantised")
-    unit = _unit(float(np.abs(rows).max()))
+    unit = smallest_unit(float(np.abs(rows).max()))
     integers = np.clip(np.rint(rows / unit * 2.0**WEIGHT_BITS), -WEIGHT_BOUND, WEIGHT_BOUND)
     exact = np.ascontiguousarray(integers).astype(np.int64)
     norms = np.abs(exact).sum(axis=1).tolist()
@@ -71,7 +71,7 @@ def quantise(weights: NDArray[np.float64], intercept: NDArray[np.float64]) -> Qu
         weights=np.ascontiguousarray(exact[:, :-1]),
         bias=np.ascontiguousarray(exact[:, -1]),
         unit=unit,
-        row_l1_bounds=tuple(_next_power_of_two(norm) for norm in norms),
+        row_l1_bounds=tuple(next_power_of_two(norm) for norm in norms),
     )
 
 
@@ -107,7 +107,7 @@ def rounding(
     return Rounding(errors, (weights != 0) & (model.weights == 0))
 
 
-def _unit(largest: float) -> float:
+def smallest_unit(largest: float) -> float:
     """The smallest power of two above `largest`; 1 for a model of zeros."""
     if largest == 0:
         return 1.0
@@ -119,6 +119,6 @@ def _unit(largest: float) -> float:
     return math.ldexp(1.0, exponent - 1 if mantissa == 0.5 else exponent)
 
 
-def _next_power_of_two(value: int) -> int:
+def next_power_of_two(value: int) -> int:
     """The smallest power of two that is at least `value` and at least 1."""
     return 1 << max(value - 1, 0).bit_length()

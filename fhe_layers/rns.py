@@ -95,3 +95,20 @@ def centred_integers(words: Words, moduli: Sequence[int]) -> list[int]:
         for column in zip(*words.tolist(), strict=True)
     ]
     return [value - product if value > product // 2 else value for value in sums]
+
+
+def centred_digits(words: Words, moduli: Sequence[int]) -> list[Integers]:
+    """Residues (L, ...) to centred mixed-radix digits, least significant first, each int64 (...).
+
+    The integer is d_0 + q_0 (d_1 + q_1 (d_2 + ...)) with |d_l| < q_l / 2, and so the one of
+    magnitude below Q/2 (Garner 1959). No product of a digit exceeds a word, and a small integer
+    has zeros for its upper digits, so that summing them in floating point cancels nothing.
+    """
+    digits: list[Integers] = []
+    for limb, value in enumerate(moduli):
+        field, rest = modulus(value), np.ascontiguousarray(words[limb])
+        for lower, digit in zip(moduli, digits, strict=False):
+            rest = field.scale(field.sub(rest, field.reduce_i64(digit)), pow(lower, -1, value))
+        signed = rest.astype(np.int64)
+        digits.append(np.where(signed > value // 2, signed - value, signed))
+    return digits

@@ -12,6 +12,15 @@ outputs, L limbs, n = N, V the NTT. With one u, outputs need independent keys: a
 takes one enrolled key per output, while a single-record response packs all outputs in one
 polynomial and needs one.
 
+An output of a network is a polynomial in S of t coefficients (S stands for the secret key), and is
+hidden as one, with an enrolled key for each (output j, power i < t - 1) and one error e_i a power:
+
+    Y'(S) = Y(S) + sum_i (b_ji + a_ji S) u S^i + sum_i e_i S^i
+
+It may be rescaled first, by the product P of the last limbs, which saves their words: then Y is
+replaced by (Y - [Y mod P]) / P, and the noise is drawn in the units of what is kept, so that it
+floods the rounding too, which depends on the model.
+
 All noise comes from one 32-byte seed, which the server derives with a secret PRF from everything
 that determines Y: the same request repeated gets the same noise, so repetition averages nothing
 away.
@@ -19,25 +28,22 @@ away.
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
-import kernels
-from fhe_layers import rns
+from fhe_layers import rns, sampling
 from fhe_layers.layers.linear import bias_residues, require_integers
 from fhe_layers.packing import SingleRecordLayout
 from protocol.errors import ParameterError, ShapeError
 
-SEED_BYTES = 32
-BINOMIAL_COINS = 21  # per side, as in SEAL: variance 10.5
-LARGEST_FLOODING_LOG2 = 112  # the exact projection of the proof takes integers below 2^113
-
 _WORD_BITS = 64
-_BINOMIAL_MASK = np.uint64((1 << BINOMIAL_COINS) - 1)
-_TERNARY_BOUND = 255  # the largest multiple of 3 a byte can be compared with
+
+Pieces: TypeAlias = tuple[tuple[int, rns.Integers], ...]
+"""Long integers as sum_k factor_k values_k, int64 values: what a proof can project exactly."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,6 +99,31 @@ class SanitisedRecord:
     noise: SingleRecordNoise
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class NetworkNoise:
+    """The integers behind a sanitised answer of a network; part of the prover's witness.
+
+    Attributes:
+        u: int64 (N,), ternary.
+        errors: for each power i of S, the integers (J * N,) of the identity
+
+                P Y''_ji = Y_ji + P (b_ji u + a_j(i-1) u) + error_ji   mod Q
+
+            in coefficients: P times the drawn noise minus the centred [Y mod P].
+    """
+
+    u: rns.Integers
+    errors: tuple[Pieces, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SanitisedNetwork:
+    """What leaves the server, (J, t, L', n) NTT words over the kept limbs, and what stays."""
+
+    outputs: rns.Words
+    noise: NetworkNoise
+
+
 def sanitise_batch(
     outputs: rns.Words,
     keys: rns.Words,
@@ -111,9 +142,9 @@ def sanitise_batch(
     rns.require_shape(outputs, (count, 2, len(moduli), degree), "outputs")
     rns.require_shape(keys, outputs.shape, "keys")
     noise = BatchNoise(
-        u=_ternary(seed, degree),
-        e0=_flooding(seed, count * degree, flooding_log2).reshape(count, degree, 2),
-        e1=_binomial(seed, count * degree).reshape(count, degree),
+        u=sampling.ternary(seed, degree),
+        e0=sampling.flooding(seed, count * degree, flooding_log2).reshape(count, degree, 2),
+        e1=sampling.binomial(seed, b"e1", count * degree).reshape(count, degree),
     )
     sanitised = np.empty_like(outputs)
     for limb, q in enumerate(moduli):
@@ -147,11 +178,11 @@ def sanitise_single(
     rns.require_shape(output, shape, "output")
     rns.require_shape(key, shape, "key")
     require_integers(bias, (layout.outputs,), "bias")
-    wide = _flooding(seed, layout.outputs, flooding_log2)
+    wide = sampling.flooding(seed, layout.outputs, flooding_log2)
     noise = SingleRecordNoise(
-        u=_ternary(seed, layout.ring_degree),
+        u=sampling.ternary(seed, layout.ring_degree),
         e0=tuple(_signed(int(low), int(high)) for low, high in wide),
-        e1=_binomial(seed, layout.ring_degree),
+        e1=sampling.binomial(seed, b"e1", layout.ring_degree),
     )
     body = np.empty((layout.outputs, len(moduli)), dtype=np.uint64)
     mask = np.empty((len(moduli), layout.ring_degree), dtype=np.uint64)
@@ -169,50 +200,92 @@ def sanitise_single(
     return SanitisedRecord(body, mask, noise)
 
 
-def _stream(seed: bytes, label: bytes, count: int) -> bytes:
-    """`count` bytes of ChaCha20 keyed with HMAC-SHA256(seed, label): independent streams."""
-    if len(seed) != SEED_BYTES:
-        raise ParameterError(f"noise seed: expected {SEED_BYTES} bytes, found {len(seed)}")
-    return kernels.chacha_bytes(hmac.digest(seed, b"blindproof/sanitise/" + label, "sha256"), count)
+def sanitise_network(
+    outputs: rns.Words,
+    keys: rns.Words,
+    seed: bytes,
+    *,
+    flooding_log2: int,
+    dropped_limbs: int,
+    moduli: Sequence[int],
+) -> SanitisedNetwork:
+    """Rescale by the last `dropped_limbs` primes and hide: (J, t, L, n) to (J, t, L', n).
+
+    keys (J (t - 1), 2, L, n): the one of output j and power i is number j (t - 1) + i. e_0 is
+    uniform in [-2^f, 2^f), the others are centred binomial. Raises ShapeError, ParameterError.
+    """
+    if outputs.ndim != 4 or outputs.shape[1] < 2:
+        raise ShapeError(f"outputs: expected (J, t, L, n), found {outputs.shape}")
+    count, polys, limbs, degree = outputs.shape
+    rns.require_shape(outputs, (count, polys, len(moduli), degree), "outputs")
+    rns.require_shape(keys, (count * (polys - 1), 2, limbs, degree), "keys")
+    if not 0 <= dropped_limbs < limbs:
+        raise ParameterError(f"cannot drop {dropped_limbs} of {limbs} limbs")
+    kept, dropped = moduli[: limbs - dropped_limbs], moduli[limbs - dropped_limbs :]
+    divisor, ephemeral = math.prod(dropped), sampling.ternary(seed, degree)
+    drawn: list[Pieces] = [sampling.wide_uniform(seed, b"e0", count * degree, flooding_log2)]
+    drawn += [
+        ((1, sampling.binomial(seed, b"e%d" % power, count * degree)),) for power in range(1, polys)
+    ]
+    errors = tuple(
+        (*_rounding(outputs[:, power], dropped), *((divisor * f, values) for f, values in noise))
+        for power, noise in enumerate(drawn)
+    )
+    sanitised = np.empty((count, polys, len(kept), degree), dtype=np.uint64)
+    pairs = keys.reshape(count, polys - 1, 2, limbs, degree)
+    for limb, q in enumerate(kept):
+        field, ntt = rns.modulus(q), rns.transform(q, degree)
+        hiding = ntt.forward(field.reduce_i64(ephemeral))
+        inverse = pow(divisor, -1, q)
+        for power, pieces in enumerate(errors):
+            # Noise and rounding together are one transform and, if P > 1, one division.
+            error = ntt.forward(_residues(pieces, q).reshape(count, degree))
+            answer = field.add(np.ascontiguousarray(outputs[:, power, limb]), error)
+            if dropped:
+                answer = field.scale(answer, inverse)
+            for j in range(count):
+                row = answer[j]
+                for key in _key_polynomials(pairs[j, :, :, limb], power):
+                    row = field.multiply_add(row, key, hiding)
+                sanitised[j, power, limb] = row
+    return SanitisedNetwork(sanitised, NetworkNoise(ephemeral, errors))
 
 
-def _ternary(seed: bytes, count: int) -> rns.Integers:
-    """Uniform in {-1, 0, 1}, by rejection of the one byte in 256 that would bias the remainder."""
-    wanted = count + count // 64 + 64
-    while True:
-        stream = np.frombuffer(_stream(seed, b"u", wanted), dtype=np.uint8)
-        accepted = stream[stream < _TERNARY_BOUND][:count]
-        if accepted.size == count:
-            return accepted.astype(np.int64) % 3 - 1
-        wanted *= 2
+def _rounding(words: rns.Words, dropped: Sequence[int]) -> Iterator[tuple[int, rns.Integers]]:
+    """-[Y mod P], centred, in coefficients, as pieces: of outputs (J, L, n), (J * n,) each."""
+    if not dropped:
+        return
+    first = words.shape[1] - len(dropped)
+    coefficients = np.stack(
+        [
+            rns.transform(q, words.shape[-1]).inverse(np.ascontiguousarray(words[:, first + limb]))
+            for limb, q in enumerate(dropped)
+        ]
+    )
+    radix = 1
+    for q, digit in zip(dropped, rns.centred_digits(coefficients, dropped), strict=True):
+        yield radix, -digit.reshape(-1)
+        radix *= q
 
 
-def _binomial(seed: bytes, count: int) -> rns.Integers:
-    """Centred binomial: heads among 21 coins minus heads among 21 others, so within +-21."""
-    words = np.frombuffer(_stream(seed, b"e1", 8 * count), dtype="<u8")
-    heads = np.bitwise_count(words & _BINOMIAL_MASK)
-    tails = np.bitwise_count((words >> np.uint64(BINOMIAL_COINS)) & _BINOMIAL_MASK)
-    difference: rns.Integers = heads.astype(np.int64) - tails.astype(np.int64)
-    return difference
+def _residues(pieces: Pieces, modulus: int) -> rns.Words:
+    """sum_k factor_k values_k mod q."""
+    field = rns.modulus(modulus)
+    (unit, values), *others = pieces
+    total = field.reduce_i64(values)
+    if unit != 1:
+        total = field.scale(total, unit)
+    for factor, values in others:
+        total = field.add(total, field.scale(field.reduce_i64(values), factor))
+    return total
 
 
-def _flooding(seed: bytes, count: int, flooding_log2: int) -> rns.Words:
-    """Uniform in [-2^f, 2^f) as two's complement 128-bit words (count, 2): (low, high)."""
-    if not 1 <= flooding_log2 <= LARGEST_FLOODING_LOG2:
-        raise ParameterError(
-            f"flooding must be 2^1..2^{LARGEST_FLOODING_LOG2}, got 2^{flooding_log2}"
-        )
-    stream = np.frombuffer(_stream(seed, b"e0", 16 * count), dtype="<u8").reshape(count, 2)
-    drawn_mask, half = (1 << (flooding_log2 + 1)) - 1, 1 << flooding_log2
-    low = stream[:, 0] & _low_word(drawn_mask)
-    high = stream[:, 1] & _low_word(drawn_mask >> _WORD_BITS)
-    borrow = (low < _low_word(half)).astype(np.uint64)
-    # uint64 arithmetic wraps, which is exactly two's complement.
-    return np.stack([low - _low_word(half), high - _low_word(half >> _WORD_BITS) - borrow], axis=-1)
-
-
-def _low_word(value: int) -> np.uint64:
-    return np.uint64(value & ((1 << _WORD_BITS) - 1))
+def _key_polynomials(pairs: rns.Words, power: int) -> Iterator[rns.Words]:
+    """What multiplies u S^power: b of this power's key, a of the one before; pairs (t-1, 2, n)."""
+    if power < len(pairs):
+        yield pairs[power, 0]
+    if power > 0:
+        yield pairs[power - 1, 1]
 
 
 def _signed(low: int, high: int) -> int:

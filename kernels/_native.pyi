@@ -144,6 +144,198 @@ class ReedSolomon:
     def group_sum(self, coefficients: _Words) -> int:
         """``sum_{h in H} p(h)`` of one polynomial ``W[m]``."""
 
+@final
+class TileProgram:
+    """A circuit over ciphertext words, evaluated a tile of coordinates at a time.
+
+    Tensor 0 is the input, ``W[units, polys, L, n]``; each method appends a node and returns the
+    number of its tensor. All nodes act on each coordinate of each limb alone: intermediate tensors
+    live in the cache and are stored only when ``run`` is asked for them. A ciphertext has at most
+    64 polynomials, a tensor at most ``2**20`` in all units together. The time taken does not depend
+    on weights, only on public coefficients and on the shape.
+    """
+
+    def __new__(
+        cls, moduli: Sequence[int], units: SupportsIndex, polys: SupportsIndex
+    ) -> TileProgram: ...
+    def affine(
+        self,
+        units: SupportsIndex,
+        terms: Sequence[
+            tuple[
+                SupportsIndex,
+                NDArray[np.int64],
+                NDArray[np.int32],
+                NDArray[np.int32],
+                Sequence[SupportsIndex],
+            ]
+        ],
+        bias: _Words | None,
+    ) -> int:
+        """``out_j = sum_terms factor sum_e values[e] in[columns[e]] + bias[:, j]``.
+
+        A term is (source, row pointers ``int64[units + 1]``, columns ``int32[nnz]``, values
+        ``int32[nnz]``, one integer factor per limb); a row's magnitudes add up to at most
+        ``2**31``. ``bias`` is ``W[L, units]`` and enters the first polynomial. The result is as
+        long as the longest source.
+        """
+
+    def power(self, source: SupportsIndex, coefficients: _Words) -> int:
+        """``sum_i coefficients[:, i] in^i``, ``W[L, d + 1]`` with ``1 <= d <= 4``.
+
+        Powers are taken of ciphertexts as polynomials in the secret key: ``d (t - 1) + 1``
+        polynomials. The constant enters the first one.
+        """
+
+    def product(self, left: SupportsIndex, right: SupportsIndex) -> int:
+        """Unit by unit, as polynomials in the secret key: ``t + t' - 1`` polynomials."""
+
+    def run(self, words: _Words, keep: Sequence[SupportsIndex]) -> list[_Words]:
+        """The tensors named in ``keep``, each ``W[units, polys, L, n]``."""
+
+@final
+class Extension:
+    """The field ``E = F_q[u] / (u^2 - nu)``, ``nu >= 2`` the least quadratic non-residue.
+
+    An element ``a_0 + a_1 u`` is its two words; arrays over ``E`` have the components as their
+    first axis, ``W[2, ...]``.
+    """
+
+    def __new__(cls, q: SupportsIndex) -> Extension: ...
+    @property
+    def q(self) -> int: ...
+    @property
+    def nonresidue(self) -> int: ...
+    def mul(self, a: _Words, b: _Words) -> _Words:
+        """``a b`` elementwise, both ``W[2, ...]`` of one shape."""
+
+    def scale(self, a: _Words, x: _Words) -> _Words:
+        """``x a`` for one element ``W[2]``."""
+
+    def inner(self, a: _Words, b: _Words) -> _Words:
+        """``sum_i a_i b_i``: ``W[2, n]``, ``W[2, n]`` to ``W[2]``."""
+
+    def combine_words(self, words: _Words, weights: _Words) -> _Words:
+        """``sum_r weights[:, r] words[r]``: ``W[R, n]``, ``W[2, R]`` to ``W[2, n]``."""
+
+    def inner_words(self, words: _Words, b: _Words) -> _Words:
+        """``sum_n words[r, n] b[:, n]``: ``W[R, n]``, ``W[2, n]`` to ``W[2, R]``."""
+
+    def eq_table(self, points: _Words) -> _Words:
+        """``prod_i (p_i b_i + (1 - p_i) (1 - b_i))`` over all bits: ``W[m, 2]`` to ``W[2, 2^m]``.
+
+        ``points[0]`` belongs to the most significant bit of the index.
+        """
+
+@final
+class PowerSumcheck:
+    """Prover of ``sum_{k, n} omega(k) lam(n) p(h(k, n))``, ``p`` of degree ``d``, ``1 <= d <= 4``.
+
+    ``omega`` is ``W[L, 2, K]``, ``lam`` ``W[L, 2, N]``, ``h`` ``W[L, 2, K, N]``, ``coefficients``
+    ``W[L, d + 1]`` (of the prime fields, constant first), all copied. ``K`` and ``N`` count as
+    filled up with zeros to powers of two. Rounds bind the bits of ``k`` from the most significant,
+    then those of ``n``.
+    """
+
+    def __new__(
+        cls,
+        moduli: Sequence[int],
+        omega: _Words,
+        lam: _Words,
+        h: _Words,
+        coefficients: _Words,
+    ) -> PowerSumcheck: ...
+    @property
+    def rounds(self) -> int:
+        """The number of all rounds."""
+
+    def message(self) -> _Words:
+        """The round polynomial, of degree ``d + 1``, at ``0, 2, ..., d + 1``: ``W[L, d + 1, 2]``.
+
+        ``RuntimeError`` after the last round.
+        """
+
+    def bind(self, x: _Words) -> None:
+        """Puts ``x``, ``W[L, 2]``, for the bit of this round.
+
+        ``RuntimeError`` after the last round.
+        """
+
+    def final(self) -> _Words:
+        """``omega`` and ``h`` at the point of all challenges: ``W[L, 2, 2]``.
+
+        ``RuntimeError`` before the last round is bound.
+        """
+
+@final
+class ProductSumcheck:
+    """Prover of ``sum_{k, n} omega(k) lam(n) a(k, n) b(k, n)``; ``a`` and ``b`` as ``h`` above."""
+
+    def __new__(
+        cls, moduli: Sequence[int], omega: _Words, lam: _Words, a: _Words, b: _Words
+    ) -> ProductSumcheck: ...
+    @property
+    def rounds(self) -> int:
+        """The number of all rounds."""
+
+    def message(self) -> _Words:
+        """The round polynomial, of degree 3, at 0, 2 and 3: ``W[L, 3, 2]``."""
+
+    def bind(self, x: _Words) -> None:
+        """As for ``PowerSumcheck``."""
+
+    def final(self) -> _Words:
+        """``omega``, ``a`` and ``b`` at the point of all challenges: ``W[L, 3, 2]``."""
+
+@final
+class GramSumcheck:
+    """Prover of ``sum_{k, n} omega(k) lam(n) h(k, n)^2`` for ``h(k, n) = sum_d w[k, d] x(d, n)``.
+
+    ``h`` is never stored. ``x`` is ``W[L, 2, D, N]``; ``w`` is sparse by rows, the entries of row
+    ``k`` being ``values[indptr[k]:indptr[k + 1]]`` at the same part of ``columns`` (those of one
+    column are added).
+    """
+
+    def __new__(
+        cls,
+        moduli: Sequence[int],
+        omega: _Words,
+        lam: _Words,
+        x: _Words,
+        indptr: NDArray[np.int64],
+        columns: NDArray[np.int32],
+        values: NDArray[np.int32],
+    ) -> GramSumcheck: ...
+    @property
+    def rounds(self) -> int:
+        """The number of all rounds."""
+
+    def message(self) -> _Words:
+        """The round polynomial, of degree 3, at 0, 2 and 3: ``W[L, 3, 2]``."""
+
+    def bind(self, x: _Words) -> None:
+        """As for ``PowerSumcheck``."""
+
+    def final(self) -> _Words:
+        """``omega`` and ``h`` at the point of all challenges: ``W[L, 2, 2]``."""
+
+def sigma_fold(words: _Words, sigmas: _Words, moduli: Sequence[int]) -> _Words:
+    """``sum_p sigma^p words[:, p]``: ``W[U, P, L, n]``, ``W[L, 2]`` to ``W[L, 2, U, n]``."""
+
+def evaluate_folded(
+    words: _Words, weights: _Words, sigmas: _Words, moduli: Sequence[int]
+) -> _Words:
+    """``sum_p sigma^p sum_n words[u, p, l, n] weights[l, :, n]``, in one pass over ``words``.
+
+    ``W[U, P, L, n]``, ``W[L, 2, n]``, ``W[L, 2]`` to ``W[L, 2, U]``.
+    """
+
+def cross_gram(a: _Words, b: _Words, moduli: Sequence[int]) -> _Words:
+    """Inner products over n: ``W[L, 2, A, n]``, ``W[L, 2, B, n]`` to ``W[L, 2, A, B]``."""
+
+def combine_rows_extension(weights: _Words, rows: _Words, moduli: Sequence[int]) -> _Words:
+    """``sum_d weights[d] rows[d]``: ``W[L, 2, D]``, ``W[L, 2, D, n]`` to ``W[L, 2, n]``."""
+
 def combine_rows(q: SupportsIndex, rows: _Words, weights: _Words) -> _Words:
     """``sum_i weights[c, i] rows[i, :]``: ``W[R, m]``, ``W[C, R]`` to ``W[C, m]``."""
 

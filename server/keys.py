@@ -20,7 +20,8 @@ from wire.files import make_private_directory, read_bounded, write_private
 from wire.rpc import Reason
 from wire.stored_key import MAX_KEY_BYTES, decode_key, encode_key
 
-CACHED_KEYS = 32
+CACHED_BYTES = 256 << 20
+"""Of enrolled words kept in memory; their uniform halves take as much again."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,17 @@ class EnrolmentSessions:
 class EnrolledKeyStore:
     """Keys whose enrolment was verified, by digest; the latest used stay in memory."""
 
-    def __init__(self, directory: Path, limit: int) -> None:
+    def __init__(self, directory: Path, limit: int, limit_bytes: int) -> None:
+        """Open a directory of keys, or make it.
+
+        Args:
+            directory: where they are.
+            limit: number of enrolments kept.
+            limit_bytes: their size.
+        """
         self._directory = make_private_directory(directory)
         self._limit = limit
+        self._limit_bytes = limit_bytes
         self._cached: OrderedDict[bytes, EnrolledKey] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -101,10 +110,12 @@ class EnrolledKeyStore:
         """
         with self._lock:
             path = self._path(key.digest)
-            stored = sum(1 for _ in self._directory.glob("*.key"))
-            if stored >= self._limit and not path.exists():
-                raise Refusal(Reason.KEYS_FULL, f"{self._limit} keys are enrolled: store full")
-            write_private(path, encode_key(key))
+            stored = [file.stat().st_size for file in self._directory.glob("*.key")]
+            encoded = encode_key(key)
+            full = len(stored) >= self._limit or sum(stored) + len(encoded) > self._limit_bytes
+            if full and not path.exists():
+                raise Refusal(Reason.KEYS_FULL, f"{len(stored)} keys are enrolled: store full")
+            write_private(path, encoded)
             self._remember(key)
             return key.digest
 
@@ -133,8 +144,12 @@ class EnrolledKeyStore:
     def _remember(self, key: EnrolledKey) -> None:
         self._cached[key.digest] = key
         self._cached.move_to_end(key.digest)
-        while len(self._cached) > CACHED_KEYS:
+        while len(self._cached) > 1 and self._cached_bytes > CACHED_BYTES:
             self._cached.popitem(last=False)
+
+    @property
+    def _cached_bytes(self) -> int:
+        return sum(key.b.nbytes for key in self._cached.values())
 
     def _path(self, digest: bytes) -> Path:
         return self._directory / f"{digest.hex()}.key"

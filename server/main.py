@@ -78,7 +78,9 @@ async def running(
         _log.warning("no model to serve yet", path=str(settings.models))
     with _starting(settings.state):
         keys = EnrolledKeyStore(
-            make_private_directory(settings.state) / "keys", settings.max_enrolled_keys
+            make_private_directory(settings.state) / "keys",
+            settings.max_enrolled_keys,
+            settings.max_enrolled_bytes,
         )
     engine = engine or engine_of(settings)
     with ThreadPoolExecutor(settings.compute_threads, "blindproof-compute") as executor:

@@ -2,7 +2,7 @@
 
     card.bin           canonical model card, public
     registration.bin   registration proof, public, empty for a public model
-    private.bin        canonical (shape, integers, opening), the model's secret
+    private.bin        canonical (integers, opening), the model's secret
 
 A directory appears by one rename; its content is checked against its name, and its registration
 proof verified, when it is read.
@@ -23,9 +23,10 @@ import numpy.typing as npt
 import structlog
 
 from protocol.digests import DIGEST_BYTES
-from protocol.encoding import decode, encode, expect_bytes, expect_int, expect_tuple
+from protocol.encoding import decode, encode, expect_bytes, expect_tuple
 from protocol.errors import ModelError
 from protocol.families import OPENING_SIZE, WEIGHT_BOUND
+from protocol.graph import Matrix, Selection
 from protocol.model import MAX_CARD_BYTES, ModelCard
 from protocol.parameters import Mode
 from server.refusals import Refusal
@@ -54,7 +55,8 @@ class ModelBundle:
     Attributes:
         card: the public card.
         registration_proof: empty for a public model.
-        integers: weights and bias (J, K + 1), secret in private mode.
+        integers: the integers of all matrices, int64 (n,), in the order of `Graph.matrices`: row
+            after row, the bias last in each; secret in private mode.
         opening: the commitment's randomness (5120,), secret; zeros for a public model.
     """
 
@@ -64,14 +66,12 @@ class ModelBundle:
     opening: Integers
 
     def __post_init__(self) -> None:
-        shape = (len(self.card.outputs), len(self.card.features) + 1)
+        shape = (self.card.graph.integers_count,)
         if self.integers.shape != shape or self.integers.dtype != np.int64:
             raise ModelError(f"integers of shape {self.integers.shape}, expected {shape}")
         if int(self.integers.max()) > WEIGHT_BOUND or int(self.integers.min()) < -WEIGHT_BOUND:
             raise ModelError(f"integers must lie within +-{WEIGHT_BOUND}")
-        norms = np.abs(self.integers).sum(axis=1).tolist()
-        if any(n > bound for n, bound in zip(norms, self.card.row_l1_bounds, strict=True)):
-            raise ModelError("the integers exceed the row l1 bounds the card declares")
+        self._check_rows()
         if self.opening.shape != (OPENING_SIZE,) or not np.isin(self.opening, (-1, 0, 1)).all():
             raise ModelError(f"the opening must be {OPENING_SIZE} ternary integers")
         for profile in self.card.profiles:
@@ -86,12 +86,33 @@ class ModelBundle:
                 f"the integers of model '{self.card.name}' are not the ones its card stands for"
             )
 
+    def _check_rows(self) -> None:
+        """Every row keeps to its declared bound; a row of a selection selects one unit."""
+        norms: list[int] = []
+        for matrix in self.card.graph.matrices:
+            rows = self.rows(matrix)
+            norms += np.abs(rows).sum(axis=1).tolist()
+            selects = isinstance(self.card.graph.layers[matrix.layer], Selection)
+            if selects and not (np.isin(rows, (0, 1)).all() and (rows.sum(axis=1) == 1).all()):
+                raise ModelError(f"layer {matrix.layer}: a selection's rows are unit vectors")
+        if any(n > bound for n, bound in zip(norms, self.card.row_l1_bounds, strict=True)):
+            raise ModelError("the integers exceed the row l1 bounds the card declares")
+
+    def rows(self, matrix: Matrix) -> Integers:
+        """The integers of one matrix, (rows, width), the bias last."""
+        end = matrix.offset + matrix.size
+        return self.integers[matrix.offset : end].reshape(matrix.rows, matrix.width)
+
     def _belongs_to_card(self) -> bool:
         if self.card.mode is Mode.PUBLIC:
-            rows = tuple(tuple(row) for row in self.integers.tolist())
-            return rows == self.card.public_weights and not self.registration_proof
+            rows = [
+                tuple(row)
+                for matrix in self.card.graph.matrices
+                for row in self.rows(matrix).tolist()
+            ]
+            return tuple(rows) == self.card.public_weights and not self.registration_proof
         modulus = self.card.key_moduli[0]
-        committed = commit_model(modulus, self.integers.reshape(-1), self.opening)
+        committed = commit_model(modulus, self.integers, self.opening)
         return bool(self.registration_proof) and np.array_equal(
             committed, self.card.commitment_words()
         )
@@ -110,13 +131,15 @@ class ModelBundle:
 
     @property
     def weights(self) -> Integers:
-        """Weights without the bias, (J, K)."""
-        return np.ascontiguousarray(self.integers[:, :-1])
+        """Weights of a linear model without the bias, (J, K)."""
+        (matrix,) = self.card.graph.matrices
+        return np.ascontiguousarray(self.rows(matrix)[:, :-1])
 
     @property
     def bias(self) -> Integers:
-        """Biases, (J,)."""
-        return np.ascontiguousarray(self.integers[:, -1])
+        """Biases of a linear model, (J,)."""
+        (matrix,) = self.card.graph.matrices
+        return np.ascontiguousarray(self.rows(matrix)[:, -1])
 
 
 class ModelRegistry:
@@ -199,9 +222,8 @@ class ModelRegistry:
 
 
 def _encode_private(bundle: ModelBundle) -> bytes:
-    rows, columns = bundle.integers.shape
-    integers = bundle.integers.astype("<i8").tobytes()
-    return encode((rows, columns, integers, bundle.opening.astype("<i1").tobytes()))
+    integers, opening = bundle.integers.astype("<i8"), bundle.opening.astype("<i1")
+    return encode((integers.tobytes(), opening.tobytes()))
 
 
 def _is_whole(path: Path) -> bool:
@@ -247,14 +269,11 @@ def _load(path: Path) -> ModelBundle:
 
 
 def _decode_private(data: bytes, card: ModelCard) -> tuple[Integers, Integers]:
-    """Integers (J, K + 1) and opening (5120,).  Raises EncodingError, ModelError."""
-    fields = expect_tuple(decode(data), "private model", 4)
-    rows, columns = expect_int(fields[0], "rows"), expect_int(fields[1], "columns")
-    if (rows, columns) != (len(card.outputs), len(card.features) + 1):
-        raise ModelError(f"private integers ({rows}, {columns}) do not fit the card")
-    integers = expect_bytes(fields[2], "integers", 8 * rows * columns)
-    opening = expect_bytes(fields[3], "opening", OPENING_SIZE)
+    """Integers (n,) and opening (5120,).  Raises EncodingError."""
+    fields = expect_tuple(decode(data), "private model", 2)
+    integers = expect_bytes(fields[0], "integers", 8 * card.graph.integers_count)
+    opening = expect_bytes(fields[1], "opening", OPENING_SIZE)
     return (
-        np.frombuffer(integers, dtype="<i8").astype(np.int64).reshape(rows, columns),
+        np.frombuffer(integers, dtype="<i8").astype(np.int64),
         np.frombuffer(opening, dtype="<i1").astype(np.int64),
     )

@@ -18,10 +18,12 @@ import structlog
 from protocol.errors import EncodingError
 from protocol.keys import EnrolledKey
 from protocol.parameters import Mode
-from server.inference import InferenceEngine, Job, admit, request_of
-from server.keys import EnrolledKeyStore, EnrolmentSessions
+from server.inference import InferenceEngine
+from server.jobs import Job, admit, request_of
+from server.keys import EnrolledKeyStore, EnrolmentSession, EnrolmentSessions
+from server.memory import MemoryBudget, enrolment_bytes, inference_bytes
 from server.refusals import Refusal, as_refusal
-from server.registry import ModelRegistry
+from server.registry import ModelBundle, ModelRegistry
 from server.settings import ServerSettings
 from wire import rpc
 from wire.enrolment import (
@@ -69,6 +71,7 @@ class Service:
             settings.max_enrolment_sessions, settings.enrolment_seconds
         )
         self._running = 0
+        self._memory = MemoryBudget(settings.max_memory_bytes)
 
     def handlers(self) -> list[grpc.GenericRpcHandler[bytes, bytes]]:
         """What gRPC routes here."""
@@ -96,14 +99,14 @@ class Service:
         """ModelService.ListModels."""
         async with self._call(context, rpc.LIST_MODELS):
             decode_list_request(data)
-            summaries = await self._compute(self._registry.load_all)
+            summaries = await asyncio.to_thread(self._registry.load_all)
             return encode_list(ModelList(self._settings.server_id, tuple(summaries)))
 
     async def get_model(self, data: bytes, context: Context) -> bytes:
         """ModelService.GetModel."""
         async with self._call(context, rpc.GET_MODEL):
             digest = decode_model_request(data)
-            bundle = await self._compute(lambda: self._registry.get(digest))
+            bundle = await asyncio.to_thread(self._registry.get, digest)
             return encode_model(
                 ServedModel(
                     self._settings.server_id, bundle.card.encoded(), bundle.registration_proof
@@ -123,17 +126,24 @@ class Service:
             header = decode_completion_header(await self._header(messages))
             async with self._slot():
                 session = self._sessions.claim(header.session_id)
-                assembler = CompletionAssembler(session.request, header.proof_bytes)
-                await context.send_initial_metadata(_ADMITTED)
-                await self._receive(messages, assembler.add)
-                b, proof = assembler.finish()
-                key = EnrolledKey(session.request, session.root, session.nonce, b)
+                with self._memory.reserve(enrolment_bytes(session.request)):
+                    return await self._enrol(session, header.proof_bytes, messages, context)
 
-                def enrol() -> bytes:
-                    verify_enrolment(key, proof)
-                    return self._keys.add(key)
+    async def _enrol(
+        self, session: EnrolmentSession, proof_bytes: int, messages: Stream, context: Context
+    ) -> bytes:
+        """Receive the keys and the proof of a claimed session and keep them if it holds."""
+        assembler = CompletionAssembler(session.request, proof_bytes)
+        await context.send_initial_metadata(_ADMITTED)
+        await self._receive(messages, assembler.add)
+        b, proof = assembler.finish()
+        key = EnrolledKey(session.request, session.root, session.nonce, b)
 
-                return encode_completed(await self._compute(enrol))
+        def enrol() -> bytes:
+            verify_enrolment(key, proof)
+            return self._keys.add(key)
+
+        return encode_completed(await self._compute(enrol))
 
     async def infer(self, messages: Stream, context: Context) -> None:
         """InferenceService.Infer."""
@@ -141,19 +151,30 @@ class Service:
             header = decode_header(await self._header(messages))
             self._check_identities(context, header.client_id, header.server_id)
             async with self._slot():
-                for message in await self._answer(header, messages, context):
-                    async with _within(self._settings.idle_seconds, "the response was not read"):
-                        await context.write(message)
+                bundle, key = await self._admitted(header)
+                with self._memory.reserve(inference_bytes(bundle.card, header.packing)):
+                    for message in await self._answer(header, bundle, key, messages, context):
+                        async with _within(self._settings.idle_seconds, "the answer was not read"):
+                            await context.write(message)
 
-    async def _answer(
-        self, header: InferenceHeader, messages: Stream, context: Context
-    ) -> list[bytes]:
-        """Receive the ciphertexts a header announced and compute the response's messages."""
-        bundle = await self._compute(lambda: self._registry.get(header.model_digest))
+    async def _admitted(self, header: InferenceHeader) -> tuple[ModelBundle, EnrolledKey | None]:
+        """The model and the key of a request that may be answered."""
+        bundle = await asyncio.to_thread(self._registry.get, header.model_digest)
         key = None
         if bundle.card.mode is Mode.PRIVATE:
-            key = await self._compute(lambda: self._keys.get(header.key_digest))
+            key = await asyncio.to_thread(self._keys.get, header.key_digest)
         admit(header, bundle, key, self._settings.server_id)
+        return bundle, key
+
+    async def _answer(
+        self,
+        header: InferenceHeader,
+        bundle: ModelBundle,
+        key: EnrolledKey | None,
+        messages: Stream,
+        context: Context,
+    ) -> list[bytes]:
+        """Receive the ciphertexts a header announced and compute the response's messages."""
         assembler = RequestAssembler(bundle.card, header.packing)
         await context.send_initial_metadata(_ADMITTED)
         await self._receive(messages, assembler.add)
@@ -188,6 +209,7 @@ class Service:
             add(message)
 
     async def _compute(self, work: Callable[[], Result]) -> Result:
+        """Run what takes all cores, a few at a time; lookups have threads of their own."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     @asynccontextmanager

@@ -34,13 +34,17 @@ class ServerSettings(BaseSettings):
         state: directory of the server's secret and of the enrolled keys.
         address_file: written with the actual address once the server accepts calls.
         max_requests: calls that may hold ciphertexts in memory at once; more are refused.
+        max_memory_bytes: what the words of all calls may take together; a call that does not fit
+            is refused before it sends any.  Proofs take about as much again while they are made.
         compute_threads: evaluations and proofs that run at once; more wait.
         header_seconds: longest wait for the first message of a stream, which holds no slot yet.
         idle_seconds: longest wait for a further message, or for a peer to read one.
         request_seconds: longest time a call may take, its transfer included.
         max_enrolment_sessions: enrolments that may be open at once; another displaces the oldest.
         enrolment_seconds: time a client has to answer an enrolment's nonce.
-        max_enrolled_keys: enrolled keys kept.
+        max_enrolled_keys: enrolments kept.
+        max_enrolled_bytes: what they may take on disk; one for a linear model has about 0.2 MB for
+            each output, one for a deep network tens of megabytes.
         shutdown_seconds: time running calls get to end when the server stops.
     """
 
@@ -55,13 +59,15 @@ class ServerSettings(BaseSettings):
     state: Path
     address_file: Path | None = None
     max_requests: PositiveInt = 8
+    max_memory_bytes: PositiveInt = 4 << 30
     compute_threads: PositiveInt = 2
     header_seconds: PositiveFloat = 5.0
     idle_seconds: PositiveFloat = 10.0
-    request_seconds: PositiveFloat = 120.0
+    request_seconds: PositiveFloat = 300.0
     max_enrolment_sessions: PositiveInt = 64
     enrolment_seconds: PositiveFloat = 60.0
     max_enrolled_keys: PositiveInt = 10_000
+    max_enrolled_bytes: PositiveInt = 64 << 30
     shutdown_seconds: PositiveFloat = 10.0
 
     @field_validator("listen")

@@ -21,7 +21,8 @@ from wire.framing import (
 from wire.v1 import keys_pb2 as pb
 
 SESSION_BYTES = 16
-MAX_ENROLMENT_PROOF_BYTES = 8 << 20
+MAX_ENROLMENT_PROOF_BYTES = 32 << 20
+"""The proof of 64 keys at N = 32768, the most there can be, has 22 MB."""
 
 
 @dataclass(frozen=True)

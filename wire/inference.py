@@ -1,6 +1,7 @@
 """Codec of the inference service.
 
-Symbols: K input ciphertexts, J outputs, L limbs, N ring degree.  Words `(unit, poly, limb, n)` in
+Symbols: K input ciphertexts, J outputs, L limbs of the inputs, L' <= L limbs kept in the outputs,
+t polynomials of an output (2 for a linear model), N ring degree.  Words `(unit, poly, limb, n)` in
 the NTT domain; c_0 of the inputs as `(K, L, N)`, their c_1 as seeds.
 """
 
@@ -20,6 +21,7 @@ from protocol.model import ModelCard
 from protocol.parameters import MAX_IDENTITY, Packing
 from protocol.request import NONCE_BYTES, REQUEST_ID_BYTES, SEED_BYTES, Request
 from wire.framing import (
+    WORD_BYTES,
     ProofBuffer,
     expect_size,
     parse,
@@ -66,13 +68,13 @@ class ServerTimings:
 
 @dataclass(frozen=True, eq=False)
 class BatchOutputs:
-    """One ciphertext per output: words (J, 2, L, N)."""
+    """One ciphertext per output: words (J, t, L', N)."""
 
     words: Words
 
     @property
     def arrays(self) -> Words:
-        """As `zk_layers.layers.linear.linear_relation` takes them."""
+        """As the relations of `zk_layers` take them."""
         return self.words
 
 
@@ -102,8 +104,8 @@ class Response:
 
 
 def input_ciphertexts(card: ModelCard, packing: Packing) -> int:
-    """Number of ciphertexts a request has: one per feature, or one for a single record."""
-    return len(card.features) if packing is Packing.BATCH else 1
+    """Number of ciphertexts a request has: one per input, or one for a single record."""
+    return card.inputs_count if packing is Packing.BATCH else 1
 
 
 def encode_request(request: Request, ciphertexts: SeededCiphertexts) -> Iterator[bytes]:
@@ -204,12 +206,10 @@ def output_chunks(outputs: Outputs) -> list[Words]:
 
 def output_shapes(card: ModelCard, packing: Packing) -> list[tuple[int, int]]:
     """The shapes of those arrays for a model."""
-    parameters = card.profile(packing).parameters
-    limbs, outputs = len(parameters.moduli), len(card.outputs)
-    polynomial = (limbs, parameters.ring_degree)
+    outputs, polys, limbs, degree = card.output_shape(packing)
     if packing is Packing.SINGLE:
-        return [polynomial, (outputs, limbs)]
-    return [polynomial] * (2 * outputs)
+        return [(limbs, degree), (outputs, limbs)]
+    return [(limbs, degree)] * (outputs * polys)
 
 
 def output_chunk_from_bytes(card: ModelCard, packing: Packing, index: int, data: bytes) -> Words:
@@ -217,19 +217,19 @@ def output_chunk_from_bytes(card: ModelCard, packing: Packing, index: int, data:
     return words_from_bytes(
         data,
         output_shapes(card, packing)[index],
-        card.profile(packing).parameters.moduli,
+        card.profile(packing).kept_moduli,
         f"output chunk {index}",
         limb_axis=-1 if packing is Packing.SINGLE and index == 1 else -2,
     )
 
 
-def join_outputs(packing: Packing, chunks: list[Words]) -> Outputs:
+def join_outputs(card: ModelCard, packing: Packing, chunks: list[Words]) -> Outputs:
     """The outputs from all of those arrays."""
     if packing is Packing.SINGLE:
         mask, body = chunks
         return SingleOutputs(mask, body)
     words = np.stack(chunks)
-    return BatchOutputs(words.reshape(-1, 2, *words.shape[1:]))
+    return BatchOutputs(words.reshape(card.output_shape(packing)))
 
 
 def encode_response(request_id: bytes, response: Response) -> Iterator[bytes]:
@@ -285,6 +285,12 @@ class ResponseAssembler:
             raise EncodingError(f"response message '{part}' out of order")
 
     @property
+    def output_bytes(self) -> int:
+        """Bytes of all output words that are to come."""
+        shapes = output_shapes(self._card, self._packing)
+        return WORD_BYTES * sum(map(math.prod, shapes))
+
+    @property
     def _outputs_complete(self) -> bool:
         return len(self._chunks) == self._expected
 
@@ -323,5 +329,5 @@ class ResponseAssembler:
             raise EncodingError(
                 f"response ended after {len(self._chunks)} output chunks of {self._expected}"
             )
-        outputs = join_outputs(self._packing, self._chunks)
+        outputs = join_outputs(self._card, self._packing, self._chunks)
         return Response(outputs, self._proof.finish(), self._timings)

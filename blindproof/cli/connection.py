@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
+
+from blindproof.cli.progress import PhaseProgress
+
+if TYPE_CHECKING:
+    from client_sdk import Client
 
 Target: TypeAlias = Annotated[str, typer.Option(help="Host and port of the server.")]
 Model: TypeAlias = Annotated[
@@ -38,3 +45,37 @@ ServerId: TypeAlias = Annotated[
         "to it, so that none serves at another server.  Else what it calls itself, over TLS."
     ),
 ]
+
+
+@contextmanager
+def connected(
+    target: str,
+    model: str,
+    keys: Path,
+    *,
+    ca: Path | None,
+    certificate: Path | None,
+    certificate_key: Path | None,
+    client_id: str | None,
+    server_id: str | None,
+) -> Iterator[Client]:
+    """A client of these options, whose work is shown on a terminal once it takes long."""
+    from client_sdk import Client, KeyStore
+
+    store = KeyStore(keys)  # may ask for its passphrase: before anything is drawn
+    with (
+        PhaseProgress() as progress,
+        Client(
+            target,
+            model=model,
+            keys=store,
+            ca=ca,
+            certificate=certificate,
+            certificate_key=certificate_key,
+            client_id=client_id,
+            server_id=server_id,
+            observer=progress.begin,
+            meter=progress.advance,
+        ) as client,
+    ):
+        yield client

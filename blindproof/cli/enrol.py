@@ -13,6 +13,7 @@ from blindproof.cli.connection import (
     Model,
     ServerId,
     Target,
+    connected,
 )
 
 
@@ -31,16 +32,15 @@ def enrol(  # noqa: PLR0917  (a command's options)
     `predict` enrols by itself when the key store has no key that fits.  This is for doing it
     beforehand, or again after a server lost its keys.
     """
-    from client_sdk import Client, KeyStore
-
-    with Client(
+    with connected(
         target,
-        model=model,
-        keys=KeyStore(keys),
+        model,
+        keys,
         ca=ca,
         certificate=certificate,
         certificate_key=certificate_key,
         client_id=client_id,
         server_id=server_id,
     ) as client:
-        typer.echo(client.enrol().hex())
+        digest = client.enrol()
+    typer.echo(digest.hex())

@@ -42,7 +42,7 @@ def keys(
 
 def _enrolled(summary: StoreSummary) -> Table:
     table = new_table(
-        "Enrolled keys, newest first", "digest", "client", "server", "N", "limbs", "outputs"
+        "Enrolled keys, newest first", "digest", "client", "server", "N", "limbs", "public keys"
     )
     for digest, request in summary.enrolled:
         table.add_row(

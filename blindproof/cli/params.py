@@ -100,6 +100,28 @@ def profiles_table(card: ModelCard) -> Table:
     return table
 
 
+def cost_lines(card: ModelCard) -> list[str]:
+    """What a request of a network's batch is predicted to take; nothing for a linear model."""
+    from fhe_layers.network_cost import predict_cost
+
+    if card.linear:
+        return []
+    profile = card.profile(Packing.BATCH)
+    cost = predict_cost(card.graph, profile)
+    ends = [cost.encrypt_seconds, cost.evaluate_seconds, cost.prove_seconds, cost.verify_seconds]
+    seconds = ", ".join(
+        f"{name} {value:.2g} s"
+        for name, value in zip(("encrypt", "evaluate", "prove", "verify"), ends, strict=True)
+    )
+    sizes = f"{kibibytes(cost.request_bytes)} up, {kibibytes(cost.response_bytes)} and a proof down"
+    memory = f"{cost.server_memory_bytes >> 20} MiB on the server"
+    return [
+        f"predicted for up to {profile.parameters.slots} records: {seconds}; {sizes}; {memory}",
+        f"a client enrols {card.keys_needed} keys, once",
+        f"released values hide the secret key by a factor of 2^{profile.disclosure_log2}",
+    ]
+
+
 def _require(name: str, value: float, largest: float) -> None:
     """Raises ParameterError for NaN and everything outside (0, largest]."""
     if not 0 < value <= largest:

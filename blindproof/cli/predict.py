@@ -21,6 +21,7 @@ from blindproof.cli.connection import (
     Model,
     ServerId,
     Target,
+    connected,
 )
 from blindproof.cli.record_file import read_csv
 from blindproof.cli.tables import key_names, kibibytes, milliseconds, new_table
@@ -51,16 +52,14 @@ def predict(  # noqa: PLR0917  (a command's options)
     ] = None,
 ) -> None:
     """Encrypt records, have them evaluated, verify the proof, decrypt."""
-    from client_sdk import Client, KeyStore
-
     read = read_csv(records)
     for path in (output, evidence):
         if path is not None:
             _require_writable(path)
-    with Client(
+    with connected(
         target,
-        model=model,
-        keys=KeyStore(keys),
+        model,
+        keys,
         ca=ca,
         certificate=certificate,
         certificate_key=certificate_key,
@@ -78,6 +77,7 @@ def predict(  # noqa: PLR0917  (a command's options)
         ("error bound", f"{result.error_bound:.2e}"),
         ("precision", f"{result.precision_bits:.1f} bits"),
         ("soundness", f"{result.soundness_bits:.1f} bits"),
+        ("noise on release", f"2^{_disclosure_log2(result)} x what depends on your key"),
         ("sent", kibibytes(result.sent_bytes)),
         ("received", kibibytes(result.received_bytes)),
         ("verify", milliseconds(result.timings.verify)),
@@ -86,6 +86,11 @@ def predict(  # noqa: PLR0917  (a command's options)
     console = Console(stderr=True, highlight=False)
     console.print(table)
     console.print(f"  under the key {key_names(result.key_digests)}", soft_wrap=True)
+
+
+def _disclosure_log2(result: Result) -> int:
+    request = result.evidence[0].request
+    return request.card.profile(request.packing).disclosure_log2
 
 
 def _require_writable(path: Path) -> None:

@@ -8,20 +8,35 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from fhe_layers.planner import DEFAULT_PRECISION_BITS
+from protocol.errors import ModelError
+from protocol.parameters import Mode, Packing
 
 if TYPE_CHECKING:
+    from blindproof.model_file import ModelFile
+    from blindproof.network_publishing import NetworkModel
     from blindproof.publishing import LinearModel
+    from protocol.model import ModelCard
 
 
-def publish(
-    weights: Annotated[Path, typer.Option(help="JSON file of the linear model.")],
+def publish(  # noqa: PLR0917  (a command's options)
+    weights: Annotated[Path, typer.Option(help="JSON file of the linear model or network.")],
     models: Annotated[
         Path, typer.Option(help="Model directory of the server; made if it is missing.")
     ],
     precision: Annotated[
-        float, typer.Option(help="Bits of precision the answers must have.")
-    ] = DEFAULT_PRECISION_BITS,
+        float | None,
+        typer.Option(
+            help="Bits of precision the answers must have; 16 for a linear model, 14 for a network."
+        ),
+    ] = None,
+    packing: Annotated[
+        Packing | None,
+        typer.Option(help="For a network: batches, or single records of a shallow one."),
+    ] = None,
+    records: Annotated[
+        int | None,
+        typer.Option(min=1, help="For a network: records in a request, to choose the packing by."),
+    ] = None,
     allow_rounding: Annotated[
         bool,
         typer.Option(
@@ -30,7 +45,7 @@ def publish(
         ),
     ] = False,
 ) -> None:
-    """Publish a linear model: quantise, choose parameters, commit, prove the ranges, store.
+    """Publish a model: quantise, choose parameters, commit, prove the ranges, store.
 
     The same weights in the same directory give the same digest, and publishing again repairs what
     was damaged.  Clients verify answers of the published model, whose weights are rounded to 16
@@ -39,32 +54,113 @@ def publish(
     from blindproof.cli.params import profiles_table
     from blindproof.cli.tables import plain
     from blindproof.model_file import read_model_file
-    from blindproof.publishing import publish_linear
+    from blindproof.publishing import LinearModel
 
     file = read_model_file(weights)
     model = file.model()
-    card = publish_linear(
-        models,
-        model,
-        mode=file.mode,
-        packings=file.packings,
-        precision_bits=precision,
-        allow_rounding=allow_rounding,
-    )
+    if isinstance(model, LinearModel):
+        if packing is not None or records is not None:
+            raise ModelError("a linear model serves every packing of its file: leave the option")
+        card, lines = _publish_linear(models, model, file, precision, allow_rounding)
+    else:
+        card, lines = _publish_network(
+            models,
+            model,
+            mode=file.mode,
+            precision=precision,
+            packing=packing,
+            records=records,
+            allow_rounding=allow_rounding,
+        )
     console = Console(highlight=False)
     console.print(profiles_table(card))
-    for line in _rounding_lines(model):
+    for line in lines:
         console.print(plain(line), soft_wrap=True)
     console.print("digest, for clients to pin:", style="bold")
     console.print(card.digest.hex(), soft_wrap=True)
 
 
-def _rounding_lines(model: LinearModel) -> list[str]:
-    """What the error bounds do not count: answers are those of the rounded weights."""
-    from blindproof.publishing import rounding_of
+def _publish_linear(
+    models: Path,
+    model: LinearModel,
+    file: ModelFile,
+    precision: float | None,
+    allow_rounding: bool,
+) -> tuple[ModelCard, list[str]]:
+    from blindproof.publishing import publish_linear, rounding_of
+    from fhe_layers.planner import DEFAULT_PRECISION_BITS
 
+    card = publish_linear(
+        models,
+        model,
+        mode=file.mode,
+        packings=file.packings,
+        precision_bits=DEFAULT_PRECISION_BITS if precision is None else precision,
+        allow_rounding=allow_rounding,
+    )
+    # What the error bounds do not count: answers are those of the rounded weights.
     changes = zip(model.outputs, rounding_of(model).errors.tolist(), strict=True)
-    return [
+    lines = [
         f"rounding the weights changes output '{name}' by at most {change:.2e}"
         for name, change in changes
+    ]
+    return card, lines
+
+
+def _publish_network(
+    models: Path,
+    model: NetworkModel,
+    *,
+    mode: Mode,
+    precision: float | None,
+    packing: Packing | None,
+    records: int | None,
+    allow_rounding: bool,
+) -> tuple[ModelCard, list[str]]:
+    """In the packing asked for, or the one that is faster for so many records."""
+    from blindproof.cli.params import cost_lines
+    from blindproof.collapsed_publishing import packing_for_records, publish_collapsed
+    from blindproof.network_publishing import publish_network, rounding_of_network
+    from fhe_layers.network_planner import DEFAULT_NETWORK_PRECISION_BITS
+
+    wanted = DEFAULT_NETWORK_PRECISION_BITS if precision is None else precision
+    lines = []
+    if packing is None and records is not None:
+        choice = packing_for_records(model, records, mode=mode, precision_bits=wanted)
+        packing = choice.packing
+        lines.append(choice.reason)
+    if packing is Packing.SINGLE:
+        card = publish_collapsed(
+            models, model, mode=mode, precision_bits=wanted, allow_rounding=allow_rounding
+        )
+        lines += _collapsed_lines(model, card)
+    else:
+        card = publish_network(models, model, mode=mode, precision_bits=wanted)
+    rounded = rounding_of_network(model)
+    changes = zip(model.outputs, rounded.errors.tolist(), rounded.ranges.tolist(), strict=True)
+    lines += cost_lines(card)
+    lines += [
+        f"rounding the weights changes output '{name}', of at most {size:.2e}, by at most "
+        f"{change:.2e}"
+        for name, change, size in changes
+    ]
+    return card, lines
+
+
+def _collapsed_lines(model: NetworkModel, card: ModelCard) -> list[str]:
+    """What became of the network, and what rounding a second time changes."""
+    from blindproof.collapsed_publishing import collapsed_model
+    from blindproof.publishing import rounding_of
+
+    changes = zip(model.outputs, rounding_of(collapsed_model(model)).errors.tolist(), strict=True)
+    made = (
+        f"multiplied out: {len(card.expansion)} monomials of {len(card.features)} features, which "
+        "clients compute and send in one ciphertext; the commitment is to their coefficients"
+    )
+    return [
+        made,
+        *(
+            f"rounding the coefficients changes output '{name}' by at most {change:.2e}"
+            for name, change in changes
+        ),
     ]

@@ -15,6 +15,7 @@ from protocol.model import ModelCard
 from protocol.parameters import Packing
 from protocol.request import Request
 from tests.integration import example_models
+from tests.integration.test_networks import BUNDLES
 from wire.enrolment import CompletionAssembler, decode_begin, encode_begin, encode_completion
 from wire.inference import (
     RequestAssembler,
@@ -107,6 +108,12 @@ def evidence(bundle) -> Evidence:
 def test_model_cards(bundle):
     rng = random.Random("cards")
     card = bundle.card.encoded()
+    assert refused_or_harmless(ModelCard.decoded, card, rng) > MUTATIONS // 2
+
+
+def test_cards_of_networks():
+    rng = random.Random("networks")
+    card = BUNDLES["public, every layer"]().card.encoded()
     assert refused_or_harmless(ModelCard.decoded, card, rng) > MUTATIONS // 2
 
 

@@ -14,11 +14,14 @@ from client_sdk.evidence import Evidence, decode_evidence, encode_evidence
 from client_sdk.verification import accept_model, verify_answer
 from protocol.encoding import Value, decode, encode
 from protocol.errors import BlindproofError
+from server.registry import ModelRegistry
 from tests.integration.conftest import World
 from tests.integration.example_models import records
+from tests.integration.test_networks import BUNDLES
 from zk_layers.verify import verify_enrolment
 
 MUTATIONS = 2000
+NETWORK_MUTATIONS = 200
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,25 @@ def test_no_changed_answer_is_accepted(world: World, genuine: Evidence):
             verify(encode((form, (altered,))), world.models["private"].digest)
         refused[index] += 1
     assert len(refused) == len(fields)
+
+
+@pytest.mark.parametrize("model", ["perceptron", "public perceptron"])
+def test_no_changed_answer_of_a_network_is_accepted(world: World, model: str):
+    world.engine.cheat = Cheat.NONE
+    served = world.models[model] = BUNDLES[model]()
+    ModelRegistry(world.settings.models).publish(served)
+    with world.client(model) as client:
+        answers = client.predict(records(2)).evidence
+    verify(encode_evidence(answers), served.digest)
+    rng = random.Random(model)
+    form, (fields,) = decode(encode_evidence(answers))
+    for number in range(NETWORK_MUTATIONS):
+        index = number % len(fields)
+        if fields[index] is None:  # the enrolment of a public model
+            continue
+        altered = (*fields[:index], changed(fields[index], rng), *fields[index + 1 :])
+        with pytest.raises(BlindproofError):
+            verify(encode((form, (altered,))), served.digest)
 
 
 def test_an_answer_to_another_question_is_not_accepted(world: World, genuine: Evidence):

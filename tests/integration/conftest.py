@@ -49,9 +49,12 @@ class World:
         return Client(self.address, **arguments)  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def quiet_server() -> None:
+@pytest.fixture(scope="module", autouse=True)
+def quiet_server() -> Iterator[None]:
+    """No log lines of servers in threads, and no change for the tests of other folders."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

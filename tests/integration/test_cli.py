@@ -14,8 +14,16 @@ from typer.testing import CliRunner
 from blindproof.cli import app
 from blindproof.demo.cheats import Cheat
 from blindproof.demo.local_server import server_thread
+from protocol.graph import Dense, Graph, square
+from server.registry import ModelRegistry
 from tests.integration.conftest import PASSPHRASE, World
-from tests.integration.example_models import exact_values, records
+from tests.integration.example_models import (
+    exact_values,
+    network_bundle,
+    network_profile,
+    network_values,
+    records,
+)
 
 
 @pytest.fixture
@@ -33,6 +41,28 @@ def arguments(world: World, tmp_path, monkeypatch) -> list[str]:
         f"--keys={tmp_path / 'keys'}",
         f"--ca={world.ca}",
     ]
+
+
+def test_a_network_is_enrolled_asked_and_verified_like_any_model(world: World, tmp_path, arguments):
+    served = network_bundle(
+        Graph(3, (Dense(0, 4), square(1), Dense(2, 1))), network_profile(3, 60, 101)
+    )
+    world.models["a network for the command line"] = served
+    ModelRegistry(world.settings.models).publish(served)
+    model, evidence = f"--model={served.digest.hex()}", tmp_path / "evidence.bin"
+    rest = [option for option in arguments[1:] if not option.startswith("--model")]
+    enrolled = CliRunner().invoke(app, ["enrol", model, *rest])
+    assert enrolled.exit_code == 0, enrolled.output
+    result = CliRunner().invoke(
+        app, ["predict", arguments[0], model, *rest, f"--evidence={evidence}"]
+    )
+    assert result.exit_code == 0, result.output
+    assert f"under the key {enrolled.stdout.strip()}" in result.stderr
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    values = np.array([[float(row["y0"])] for row in rows])
+    assert np.abs(values - network_values(served, records(5))).max() < 1e-5
+    verified = CliRunner().invoke(app, ["verify", str(evidence), model])
+    assert verified.exit_code == 0, verified.output
 
 
 def test_predict_writes_csv_and_evidence_that_verify_accepts(world: World, tmp_path, arguments):

@@ -43,7 +43,8 @@ def never() -> np.ndarray:
 
 def present(keys: KeyStore) -> Snapshot:
     """The secrets of a store that has been used."""
-    return keys.snapshot(8192, never)
+    ring, _ = keys._read().ternary[0]
+    return keys.snapshot(ring, never)
 
 
 @pytest.mark.accepts("C-18")
@@ -394,6 +395,8 @@ def test_an_answer_under_a_key_of_another_secret_is_not_released(
     with world.client(keys=keys) as client:
         client.enrol()
         monkeypatch.setattr(KeyStore, "snapshot", mixed)
-        for packing in ("single", "batch"):
+        # Noise modulo Q looks possible about every third time where the largest answer is near Q/2,
+        # as it is in single packing: of many answers one does not.
+        for packing, count in (("single", 40), ("batch", 1)):
             with pytest.raises(DecryptionError, match="nothing was released"):
-                client.predict(records(1), packing=packing)
+                client.predict(records(count), packing=packing)

@@ -8,7 +8,7 @@ import pytest
 
 from blindproof.demo.cheats import Cheat
 from client_sdk import Phase, VerificationError
-from server.inference import Job
+from server.jobs import Job
 from tests.integration.conftest import World
 from tests.integration.example_models import records
 from wire.inference import Response
@@ -55,10 +55,10 @@ def test_a_public_answer_that_is_not_the_models_fails_the_check(
     honest = world.engine.evaluate
 
     def evaluate(job: Job, inputs):
-        outputs = honest(job, inputs)
-        words = outputs.reshape(-1)
+        evaluated = honest(job, inputs)
+        words = evaluated.outputs.reshape(-1)
         words[0] = (int(words[0]) + 1) % job.profile.parameters.moduli[0]
-        return outputs
+        return evaluated
 
     monkeypatch.setattr(world.engine, "evaluate", evaluate)
     with world.client("public") as client, pytest.raises(VerificationError) as caught:

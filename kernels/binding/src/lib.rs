@@ -6,17 +6,24 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod border;
+mod extension;
 mod field;
 mod hashing;
 mod linear;
 mod projection;
 mod reed_solomon;
 mod stream;
+mod sumcheck;
+mod tile;
 mod transform;
 
 /// Arithmetic and hashing kernels.
 #[pyo3::pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::extension::{
+        Extension, combine_rows_extension, cross_gram, evaluate_folded, sigma_fold,
+    };
     #[pymodule_export]
     use crate::field::{Modulus, combine_rows, gemm};
     #[pymodule_export]
@@ -36,6 +43,10 @@ mod _native {
         chacha_bytes, chacha_field, expand_ciphertexts, expand_seal_seed, expand_seal_seeds,
         xof_bytes, xof_field,
     };
+    #[pymodule_export]
+    use crate::sumcheck::{GramSumcheck, PowerSumcheck, ProductSumcheck};
+    #[pymodule_export]
+    use crate::tile::TileProgram;
     #[pymodule_export]
     use crate::transform::NegacyclicNtt;
 }

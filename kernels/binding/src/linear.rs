@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use crate::border::{Array, Prime, Refusal, View, array, canonical, moduli, output_size};
 
 /// Shape and words of a `[count, poly, limb, n]` array with one modulus per limb.
-fn ciphertexts<'a>(
+pub(crate) fn ciphertexts<'a>(
     name: &str,
     array: &'a Array<'_, u64>,
     primes: &[Prime],
@@ -34,7 +34,7 @@ fn ciphertexts<'a>(
     ))
 }
 
-fn canonical_limbs(
+pub(crate) fn canonical_limbs(
     name: &str,
     words: &[u64],
     moduli: &[kernels_core::Modulus],

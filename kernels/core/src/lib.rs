@@ -18,6 +18,7 @@
 #![allow(clippy::inline_always)]
 
 mod error;
+pub mod extension;
 pub mod hashing;
 mod lanes;
 pub mod linear;
@@ -29,10 +30,13 @@ pub mod projection;
 mod reed_solomon;
 pub mod seal_seed;
 pub mod stream;
+pub mod sumcheck;
+pub mod tile;
 mod transform;
 mod vector;
 
 pub use error::Error;
+pub use extension::Extension;
 pub use modulus::{MAX_LAZY_PRODUCTS, Modulus};
 pub use negacyclic::NegacyclicNtt;
 pub use reed_solomon::ReedSolomon;

@@ -26,7 +26,7 @@ static KNOWN_PRIMES: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::defaul
 pub struct Modulus {
     value: u64,
     bits: u32,
-    /// `floor(2^(2 bits + 1) / q)`, at most 63 bits.
+    /// `floor(2^(2 bits + 1) / q) 2^(61 - bits)`, at most 63 bits.
     product_reciprocal: u64,
     /// `floor(2^128 / q)`: high and low word.
     wide_reciprocal: (u64, u64),
@@ -96,7 +96,8 @@ impl Modulus {
         let modulus = Self {
             value,
             bits,
-            product_reciprocal: low((1_u128 << (2 * bits + 1)) / u128::from(value)),
+            product_reciprocal: low((1_u128 << (2 * bits + 1)) / u128::from(value))
+                << (MAX_BITS - bits),
             wide_reciprocal: (high(wide), low(wide)),
         };
         // A poisoned lock still holds a set of primes: insertion cannot be seen half done.
@@ -173,9 +174,10 @@ impl Modulus {
     #[must_use]
     #[inline(always)]
     pub fn reduce_product(&self, x: u128) -> u64 {
-        let shifted = low(x >> (self.bits - 2));
-        let estimate =
-            low((u128::from(shifted) * u128::from(self.product_reciprocal)) >> (self.bits + 3));
+        // Said so that the compiler need not provide for shifts by a word or more.
+        let shift = (self.bits - 2) & (u64::BITS - 1);
+        let shifted = high(x) << (u64::BITS - shift) | low(x) >> shift;
+        let estimate = high(u128::from(shifted) * u128::from(self.product_reciprocal));
         subtract_once(
             low(x).wrapping_sub(estimate.wrapping_mul(self.value)),
             self.value,

@@ -22,7 +22,8 @@ from fhe_layers import rns
 from fhe_layers.layers.linear import evaluate_batch
 from fhe_layers.moduli import modulus_chain
 from fhe_layers.seal_stream import read_plaintext, save
-from protocol.bounds import LinearBounds
+from protocol.bounds import Bounds
+from protocol.graph import linear_graph
 from protocol.model import Feature, ModelCard, Profile
 from protocol.parameters import CkksParameters, Mode, Packing
 from wire.inference import BatchOutputs
@@ -44,6 +45,7 @@ def card() -> ModelCard:
         purpose="",
         mode=Mode.PUBLIC,
         features=(Feature("a", -1, 1, 0, 1), Feature("b", -1, 1, 0, 1)),
+        graph=linear_graph(2, 1),
         outputs=("y",),
         labels=(),
         link="identity",
@@ -124,7 +126,7 @@ def test_the_noise_is_large_beside_all_that_depends_on_the_key(card):
     assert bounds.disclosure_noise >= bounds.secret_error << 32
 
 
-BOUNDS = LinearBounds(
+BOUNDS = Bounds(
     output_scale_log2=100,
     error=1 << 72,
     secret_error=1 << 38,

@@ -9,12 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client_sdk.keystore import PASSPHRASE_VARIABLE, KeyStore, Snapshot, StaleSnapshotError
+from client_sdk import keystore
+from client_sdk.keystore import (
+    PASSPHRASE_VARIABLE,
+    KeyStore,
+    Ring,
+    Snapshot,
+    StaleSnapshotError,
+)
 from fhe_layers.moduli import modulus_chain
 from protocol.errors import KeyStoreError
 from protocol.keys import EnrolledKey, KeyRequest
 from wire.stored_key import Enrolment, encode_enrolment
 
+MODULI, _ = modulus_chain(4096, 1)
+RING = Ring(4096, MODULI)
 SECRET = np.random.default_rng(9).integers(-1, 2, 4096).astype(np.int8)
 
 
@@ -23,7 +32,7 @@ def never() -> np.ndarray:
 
 
 def snapshot(store: KeyStore, wanted: KeyRequest | None = None, **limits: int) -> Snapshot:
-    return store.snapshot(4096, lambda: SECRET, wanted=wanted, **limits)
+    return store.snapshot(RING, lambda: SECRET, wanted=wanted, **limits)
 
 
 def add(store: KeyStore, key: EnrolledKey) -> None:
@@ -42,7 +51,7 @@ def test_a_store_is_the_same_when_opened_again(store, tmp_path, key):
     again = KeyStore(tmp_path / "keys", passphrase="right")
     assert again.client_id == store.client_id
     assert again.disclosed == 7
-    second = again.snapshot(4096, never, wanted=key.request)
+    second = again.snapshot(RING, never, wanted=key.request)
     assert second.epoch == first.epoch
     assert second.release_key == first.release_key
     assert np.array_equal(second.secret, SECRET)
@@ -200,6 +209,54 @@ def test_a_key_is_used_only_where_it_fits(store, key, change):
     assert snapshot(store, wanted).enrolment is None
 
 
+def test_every_ring_has_a_secret_of_its_own(store, tmp_path, key):
+    add(store, key)
+    other = Ring(8192, modulus_chain(8192, 3)[0])
+    longer = -np.ones(8192, dtype=np.int8)
+    first, second = snapshot(store), store.snapshot(other, lambda: longer)
+    assert first.epoch == second.epoch
+    again = KeyStore(tmp_path / "keys", passphrase="right")
+    assert np.array_equal(again.snapshot(RING, never, wanted=key.request).secret, SECRET)
+    assert np.array_equal(again.snapshot(other, never).secret, longer)
+
+
+def test_a_chain_that_begins_like_another_is_another_ring(store):
+    """A key of the longer chain is a sample of another secret than the shorter chain's."""
+    chain = modulus_chain(8192, 3)[0]
+    request = KeyRequest(store.client_id, "server", 8192, chain, 1)
+    words = np.zeros((1, 3, 8192), dtype=np.uint64)
+    longer = np.ones(8192, dtype=np.int8)
+    epoch = store.snapshot(Ring(8192, chain), lambda: longer).epoch
+    store.add_enrolled_key(
+        Enrolment(EnrolledKey(request, bytes(32), bytes(32), words), b"proof"), epoch
+    )
+    shorter = replace(request, moduli=chain[:2])
+    found = store.snapshot(Ring.of(shorter), lambda: -longer, wanted=shorter)
+    assert np.array_equal(found.secret, -longer)
+    assert found.enrolment is None
+    assert store.snapshot(Ring.of(request), never, wanted=request).enrolment is not None
+
+
+def test_a_key_is_read_once_while_its_file_stays_the_same(store, tmp_path, key, monkeypatch):
+    add(store, key)
+    first = snapshot(store, key.request).enrolment
+    with monkeypatch.context() as patched:
+        patched.setattr(keystore, "decode_enrolment", never)
+        assert snapshot(store, key.request).enrolment is first
+    path = key_file(tmp_path, key)
+    path.write_bytes(path.read_bytes())  # the same bytes, but that must be looked at
+    again = snapshot(store, key.request).enrolment
+    assert again is not first
+    assert again.key.digest == key.digest
+
+
+def test_only_the_keys_used_last_are_kept_in_memory(store, key):
+    for number in range(4):
+        add(store, replace(key, nonce=bytes([number]) * 32))
+        snapshot(store, key.request)
+    assert len(store._loaded) == keystore.LOADED_KEYS
+
+
 def test_a_forgotten_key_is_gone(store, tmp_path, key):
     add(store, key)
     store.forget_enrolled_key(key.digest)
@@ -215,7 +272,7 @@ def test_rotation_replaces_every_secret_but_not_the_identity(store, tmp_path, ke
     store.rotate()
     assert store.client_id == identity
     assert store.disclosed == 0
-    after = store.snapshot(4096, lambda: -SECRET, wanted=key.request)
+    after = store.snapshot(RING, lambda: -SECRET, wanted=key.request)
     assert np.array_equal(after.secret, -SECRET)
     assert after.epoch != before.epoch
     assert after.release_key != before.release_key

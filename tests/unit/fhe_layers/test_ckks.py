@@ -9,6 +9,7 @@ import pytest
 
 from fhe_layers import rns, seal_stream
 from fhe_layers.ckks import CkksContext, CkksSecretContext, _secret_limb
+from fhe_layers.encoding import encode_slots
 from fhe_layers.moduli import modulus_chain
 from protocol.errors import EncodingError, NonFiniteError, RangeError, ShapeError
 from protocol.parameters import FRESH_NOISE_BOUND, CkksParameters
@@ -196,7 +197,16 @@ def test_a_word_that_is_not_canonical_never_reaches_the_key(
 
 
 @pytest.mark.parametrize(
-    "shape", [(2, 3, 4096), (2, 2, 8192), (3, 3, 8192), (1, 3, 8192), (3, 8192), (1, 2, 3, 8192)]
+    "shape",
+    [
+        (2, 3, 4096),
+        (2, 4, 8192),
+        (2, 0, 8192),
+        (1, 3, 8192),
+        (17, 3, 8192),
+        (3, 8192),
+        (1, 2, 3, 8192),
+    ],
 )
 def test_ciphertexts_of_another_shape_are_refused(
     batch: CkksSecretContext, shape: tuple[int, ...]
@@ -205,6 +215,48 @@ def test_ciphertexts_of_another_shape_are_refused(
         batch.decrypt_slots(np.zeros(shape, dtype=np.uint64), 100)
     with pytest.raises(ShapeError):
         batch.phase(np.zeros(shape, dtype=np.int64))
+
+
+@pytest.mark.parametrize("polys", [2, 3, 5, 16])
+@pytest.mark.parametrize("limbs", [1, 2, 3])
+def test_ciphertexts_of_any_size_decrypt_at_every_level(
+    batch: CkksSecretContext, secret: np.ndarray, rng: np.random.Generator, polys: int, limbs: int
+) -> None:
+    """The phase is sum_i c_i s^i over the primes that are left."""
+    moduli = batch.parameters.moduli[:limbs]
+    words = np.stack([rng.integers(0, q, (polys, DEGREE), dtype=np.uint64) for q in moduli], axis=1)
+    expected = np.empty((limbs, DEGREE), dtype=np.uint64)
+    for limb, q in enumerate(moduli):
+        field, ntt = rns.modulus(q), rns.transform(q, DEGREE)
+        key = ntt.forward(field.reduce_i64(secret.astype(np.int64)))
+        total = np.zeros(DEGREE, dtype=np.uint64)
+        for row in words[::-1, limb]:
+            total = field.multiply_add(np.ascontiguousarray(row), total, key)
+        expected[limb] = ntt.inverse(total)
+    positions = rng.integers(0, DEGREE, 50).tolist()
+    found = batch.decrypt_coefficients(np.ascontiguousarray(words), positions)
+    assert found == rns.centred_integers(expected[:, positions], moduli)
+
+
+def test_slots_of_a_rescaled_ciphertext_have_an_exact_scale(
+    batch: CkksSecretContext, rng: np.random.Generator
+) -> None:
+    """A message 2^100 x / q over two primes, which is no power of two times x."""
+    moduli = batch.parameters.moduli
+    dropped = moduli[2]
+    values = rng.normal(size=(1, DEGREE // 2))
+    encoded = encode_slots(values, DEGREE, 139, moduli)[0]
+    integers = rns.centred_integers(rns.to_coefficients(encoded, moduli), moduli)
+    rescaled = [value // dropped for value in integers]
+    coefficients = [[value % q for value in rescaled] for q in moduli[:2]]
+    body = rns.to_ntt(np.array(coefficients, dtype=np.uint64), moduli[:2])
+    words = np.stack([body, np.zeros_like(body)])
+    found = batch.decrypt_slots(words, 139, dropped)
+    assert np.abs(found - values[0]).max() < 2.0**-45
+    assert np.abs(batch.decrypt_slots(words, 79) / found - 2.0**60 / dropped).max() < 2.0**-20
+    for scale, divisor in ((139, 0), (139, -dropped), (139, 1), (59, dropped)):
+        with pytest.raises(RangeError):
+            batch.decrypt_slots(words, scale, divisor)
 
 
 def test_scales_and_positions_out_of_range_are_refused(batch: CkksSecretContext) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from fhe_layers import rns, sanitise
+from fhe_layers import rns, sampling, sanitise
 from fhe_layers.ckks import CkksSecretContext
 from fhe_layers.layers import linear
 from fhe_layers.moduli import ntt_primes
@@ -53,7 +55,7 @@ def random_words(shape: tuple[int, ...], moduli: tuple[int, ...], seed: int) -> 
 
 @pytest.mark.parametrize("flooding", [1, 40, 63, 64, 65, 80, 93, 112])
 def test_flooding_fills_its_range_and_no_more(flooding: int) -> None:
-    noise = signed(sanitise._flooding(SEED, 4096, flooding))
+    noise = signed(sampling.flooding(SEED, 4096, flooding))
     half = 1 << flooding
     assert min(noise) >= -half
     assert max(noise) < half
@@ -66,11 +68,11 @@ def test_flooding_fills_its_range_and_no_more(flooding: int) -> None:
 
 
 def test_ternary_and_binomial_noise_have_their_distributions() -> None:
-    ternary = sanitise._ternary(SEED, 30000)
+    ternary = sampling.ternary(SEED, 30000)
     values, counts = np.unique(ternary, return_counts=True)
     assert values.tolist() == [-1, 0, 1]
     assert np.abs(counts - 10000).max() < 8 * 82
-    binomial = sanitise._binomial(SEED, 30000)
+    binomial = sampling.binomial(SEED, b"e1", 30000)
     assert np.abs(binomial).max() <= 21
     assert abs(binomial.mean()) < 8 * 3.24 / 30000**0.5
     assert abs(binomial.var() / 10.5 - 1) < 0.1
@@ -89,7 +91,7 @@ def test_noise_follows_from_the_seed_alone_and_its_parts_are_independent() -> No
     assert (first.noise.e1 != other.noise.e1).any()
     assert (first.noise.e0[0] != first.noise.e0[1]).any()
     assert (first.noise.e1[0] != first.noise.e1[1]).any()
-    streams = {sanitise._stream(SEED, label, 64) for label in (b"u", b"e0", b"e1")}
+    streams = {sampling.stream(SEED, label, 64) for label in (b"u", b"e0", b"e1")}
     assert len(streams) == 3
 
 
@@ -275,3 +277,121 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
                 flooding_log2=60,
                 moduli=MODULI,
             )
+
+
+@pytest.mark.parametrize("bound", [1, 40, 58, 59, 60, 93, 118, 119, 120, 150, 240])
+def test_wide_noise_fills_its_range_and_no_more(bound: int) -> None:
+    pieces = sampling.wide_uniform(SEED, b"e0", 4096, bound)
+    assert [factor for factor, _ in pieces] == [1 << 60 * k for k in range(len(pieces))]
+    noise = integers(pieces)
+    half = 1 << bound
+    assert min(noise) >= -half
+    assert max(noise) < half
+    assert min(noise) < -half // 2 or bound == 1
+    assert max(noise) >= half // 2
+    # The lowest and the highest drawn bit are fair coins: 4096 of them deviate by 32.
+    assert abs(sum(x & 1 for x in noise) - 2048) < 8 * 32
+    assert abs(sum(x >= 0 for x in noise) - 2048) < 8 * 32
+    assert len(set(noise)) == (4 if bound == 1 else 4096)
+
+
+def integers(pieces: sanitise.Pieces) -> list[int]:
+    """The integers that pieces stand for."""
+    columns = zip(*(values.tolist() for _, values in pieces), strict=True)
+    factors = [factor for factor, _ in pieces]
+    return [sum(f * v for f, v in zip(factors, column, strict=True)) for column in columns]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "polys", "limbs", "dropped", "flooding"),
+    [(1, 3, 3, 0, 93), (2, 2, 1, 0, 40), (2, 4, 4, 1, 119), (1, 5, 6, 2, 150), (1, 3, 6, 3, 60)],
+)
+def test_a_sanitised_network_satisfies_the_relation_in_integers(
+    *, outputs: int, polys: int, limbs: int, dropped: int, flooding: int
+) -> None:
+    """P Y'' = Y + P (keys u) + error modulo Q, as polynomials with integer coefficients."""
+    degree, moduli = 32, ntt_primes(DEGREE, 60, limbs)
+    words = random_words((outputs, polys, limbs, degree), moduli, 5)
+    keys = random_words((outputs * (polys - 1), 2, limbs, degree), moduli, 6)
+    result = sanitise.sanitise_network(
+        words, keys, SEED, flooding_log2=flooding, dropped_limbs=dropped, moduli=moduli
+    )
+    kept = moduli[: limbs - dropped]
+    divisor = math.prod(moduli[limbs - dropped :])
+    modulus = math.prod(moduli)
+    assert result.outputs.shape == (outputs, polys, len(kept), degree)
+    assert len(result.noise.errors) == polys
+    assert set(result.noise.u.tolist()) <= {-1, 0, 1}
+    for power, pieces in enumerate(result.noise.errors):
+        errors = integers(pieces)
+        bound = divisor * ((1 << flooding) if power == 0 else 21) + divisor // 2
+        assert len(errors) == outputs * degree
+        assert max(map(abs, errors)) <= bound
+        for j in range(outputs):
+            total = coefficients(words[j, power], moduli)
+            hidden = [0] * degree
+            if power < polys - 1:
+                hidden = multiply(keys[j * (polys - 1) + power, 0], result.noise.u, moduli)
+            if power > 0:
+                other = multiply(keys[j * (polys - 1) + power - 1, 1], result.noise.u, moduli)
+                hidden = [a + b for a, b in zip(hidden, other, strict=True)]
+            answers = coefficients(result.outputs[j, power], kept)
+            mine = errors[j * degree :][:degree]
+            for answer, y, key, error in zip(answers, total, hidden, mine, strict=True):
+                assert (divisor * answer - y - divisor * key - error) % modulus == 0
+
+
+def coefficients(words: np.ndarray, moduli: tuple[int, ...]) -> list[int]:
+    return rns.centred_integers(rns.to_coefficients(words, moduli), moduli)
+
+
+def multiply(words: np.ndarray, u: np.ndarray, moduli: tuple[int, ...]) -> list[int]:
+    """The product with u in Z[X]/(X^n + 1), over the integers, by the definition."""
+    left, degree = coefficients(words, moduli), len(u)
+    product = [0] * degree
+    for i, a in enumerate(left):
+        for k, b in enumerate(u.tolist()):
+            product[(i + k) % degree] += a * b if i + k < degree else -a * b
+    return product
+
+
+def test_the_noise_of_a_network_follows_from_the_seed_and_its_parts_are_independent() -> None:
+    words, keys = random_words((2, 3, 2, 64), MODULI, 1), random_words((4, 2, 2, 64), MODULI, 2)
+    first, again, other = (
+        sanitise.sanitise_network(
+            words, keys, seed, flooding_log2=60, dropped_limbs=0, moduli=MODULI
+        )
+        for seed in (SEED, SEED, SEED[::-1])
+    )
+    np.testing.assert_array_equal(first.outputs, again.outputs)
+    assert (first.noise.u != other.noise.u).any()
+    drawn = [integers(pieces) for pieces in first.noise.errors]
+    for mine, theirs in zip(drawn, other.noise.errors, strict=True):
+        assert mine != integers(theirs)
+        assert mine[:64] != mine[64:]
+    assert drawn[1] != drawn[2]
+    for text in (repr(first), repr(first.noise)):
+        assert "array" not in text
+
+
+def test_networks_that_cannot_be_sanitised_are_refused() -> None:
+    words, keys = random_words((2, 3, 2, 64), MODULI, 1), random_words((4, 2, 2, 64), MODULI, 2)
+
+    def run(words: np.ndarray, keys: np.ndarray, flooding: int = 60, dropped: int = 0) -> None:
+        sanitise.sanitise_network(
+            words, keys, SEED, flooding_log2=flooding, dropped_limbs=dropped, moduli=MODULI
+        )
+
+    run(words, keys)
+    for bad in (words[:1], words[:, :1], words[:, :, :1], words[0], words.astype(np.int64)):
+        with pytest.raises(ShapeError):
+            run(bad, keys)
+    for bad in (keys[:3], keys[:, :1], keys[:, :, :1], keys.astype(np.int64)):
+        with pytest.raises(ShapeError):
+            run(words, bad)
+    for dropped in (-1, 2):
+        with pytest.raises(ParameterError):
+            run(words, keys, dropped=dropped)
+    for flooding in (0, -1, 241):
+        with pytest.raises(ParameterError):
+            run(words, keys, flooding)

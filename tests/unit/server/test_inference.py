@@ -11,7 +11,8 @@ from client_sdk.encryption import CkksContext, decrypt, encrypt
 from protocol.errors import ModelError, VerificationError
 from protocol.keys import EnrolledKey, KeyRequest
 from protocol.parameters import Packing
-from server.inference import InferenceEngine, Job, admit, answer_relation, request_of
+from server.inference import InferenceEngine, answer_relation
+from server.jobs import Job, admit, request_of
 from server.refusals import Refusal
 from tests.integration.example_models import bundle as make_bundle
 from tests.integration.example_models import exact_values, linear_model, records

@@ -20,6 +20,10 @@ def key(seed: int) -> EnrolledKey:
     return EnrolledKey(REQUEST, bytes(32), bytes(32), words)
 
 
+def store_of(tmp_path, limit: int, limit_bytes: int = 1 << 20) -> EnrolledKeyStore:
+    return EnrolledKeyStore(tmp_path / "keys", limit, limit_bytes)
+
+
 class Clock:
     now = 100.0
 
@@ -66,50 +70,57 @@ def test_sessions_are_bounded_and_the_oldest_makes_room():
 
 def test_a_stored_key_outlives_the_process(tmp_path):
     enrolled = key(1)
-    digest = EnrolledKeyStore(tmp_path / "keys", 10).add(enrolled)
+    digest = store_of(tmp_path, 10).add(enrolled)
     assert digest == enrolled.digest
-    assert EnrolledKeyStore(tmp_path / "keys", 10).get(digest).digest == digest
+    assert store_of(tmp_path, 10).get(digest).digest == digest
 
 
 def test_unknown_digests_are_refused_whatever_their_length(tmp_path):
-    store = EnrolledKeyStore(tmp_path / "keys", 10)
+    store = store_of(tmp_path, 10)
     for digest in (bytes(32), b"", b"../../etc/passwd", bytes(5000)[:200]):
         assert refusal(lambda digest=digest: store.get(digest)) is Reason.KEY_UNKNOWN
 
 
 def test_the_store_is_bounded_but_takes_a_known_key_again(tmp_path):
-    store = EnrolledKeyStore(tmp_path / "keys", 2)
+    store = store_of(tmp_path, 2)
     store.add(key(1))
     store.add(key(2))
     assert refusal(lambda: store.add(key(3))) is Reason.KEYS_FULL
     store.add(key(2))
 
 
+def test_the_store_is_bounded_in_bytes_too(tmp_path):
+    store = store_of(tmp_path, 10, 2 * key(1).b.nbytes)
+    store.add(key(1))
+    assert refusal(lambda: store.add(key(2))) is Reason.KEYS_FULL
+    store.add(key(1))
+
+
 def test_only_the_latest_keys_stay_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CACHED_KEYS", 2)
-    store = EnrolledKeyStore(tmp_path / "keys", 10)
+    monkeypatch.setattr(module, "CACHED_BYTES", 2 * key(0).b.nbytes)
+    store = store_of(tmp_path, 10)
     digests = [store.add(key(seed)) for seed in range(4)]
     assert list(store._cached) == digests[2:]
     assert store.get(digests[0]).digest == digests[0]
 
 
 def test_an_altered_key_file_is_refused(tmp_path):
-    store = EnrolledKeyStore(tmp_path / "keys", 10)
+    store = store_of(tmp_path, 10)
     digest = store.add(key(1))
     path = tmp_path / "keys" / f"{digest.hex()}.key"
     data = bytearray(path.read_bytes())
     data[-8] ^= 1  # the least byte of a word: still canonical, another key
     path.write_bytes(data)
     with pytest.raises(StorageError, match="another key") as caught:
-        EnrolledKeyStore(tmp_path / "keys", 10).get(digest)
+        store_of(tmp_path, 10).get(digest)
     assert str(path) in str(caught.value)
 
 
 def test_enrolling_again_repairs_a_damaged_file(tmp_path):
-    digest = EnrolledKeyStore(tmp_path / "keys", 1).add(key(1))
+    digest = store_of(tmp_path, 1).add(key(1))
     (tmp_path / "keys" / f"{digest.hex()}.key").write_bytes(b"damaged")
-    store = EnrolledKeyStore(tmp_path / "keys", 1)
+    store = store_of(tmp_path, 1)
     with pytest.raises(StorageError):
         store.get(digest)
     store.add(key(1))
-    assert EnrolledKeyStore(tmp_path / "keys", 1).get(digest).digest == digest
+    assert store_of(tmp_path, 1).get(digest).digest == digest

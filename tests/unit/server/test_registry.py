@@ -149,9 +149,9 @@ def test_public_integers_are_the_cards(public_bundle):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"integers": np.zeros((1, 3), dtype=np.int64)}, "shape"),
-        ({"integers": np.zeros((1, 4), dtype=np.int32)}, "shape"),
-        ({"integers": np.full((1, 4), 40_000)}, "within"),
+        ({"integers": np.zeros(3, dtype=np.int64)}, "shape"),
+        ({"integers": np.zeros(4, dtype=np.int32)}, "shape"),
+        ({"integers": np.full(4, 40_000)}, "within"),
         ({"opening": np.zeros(5119, dtype=np.int64)}, "ternary"),
         ({"opening": np.full(5120, 2)}, "ternary"),
         ({"registration_proof": b""}, "card stands for"),

@@ -1,0 +1,192 @@
+//! The Gram matrix of rows over `E` for the symmetric form `sum_n lambda(n) a(n) b(n)`.
+
+use rayon::prelude::*;
+
+use crate::extension::batch::from_karatsuba;
+use crate::extension::montgomery::keep_scalar;
+use crate::extension::{Extension, Row, halves};
+use crate::lanes::{LANES, Lanes, Vectorised, Vectors, dispatch};
+use crate::modulus::Modulus;
+use crate::packed::{inner_products, pack_vectors};
+
+/// Columns handled by one task: the rows of such a piece stay in the second cache.
+const CHUNK: usize = 1 << 9;
+
+/// Rows multiplied together: their sums fill the vector registers.
+const STRIP: usize = 4;
+
+/// Karatsuba: products of both components, and of their sums.
+const PARTS: usize = 3;
+
+/// `G[i, j] = sum_n lambda(n) x(i, n) x(j, n)`: `lambda` is `[2, n]`, `x` `[2, d, n]` with positive
+/// `d`, the result `[2, d, d]`.
+pub(crate) fn weighted_gram(field: &Extension, lambda: &[u64], x: &[u64], rank: usize) -> Vec<u64> {
+    let columns = lambda.len() / 2;
+    let square = rank * rank;
+    let modulus = field.modulus();
+    let products = (0..columns.div_ceil(CHUNK))
+        .into_par_iter()
+        .fold(
+            || Workspace::new(rank),
+            |mut workspace, chunk| {
+                dispatch(PartialGram {
+                    field,
+                    lambda: halves(lambda),
+                    x: halves(x),
+                    first: chunk * CHUNK,
+                    length: CHUNK.min(columns - chunk * CHUNK),
+                    workspace: &mut workspace,
+                });
+                workspace
+            },
+        )
+        .map(|workspace| workspace.products)
+        .reduce(|| vec![0; PARTS * square], |a, b| modulus.add_words(&a, &b));
+    let mut out = vec![0; 2 * square];
+    for i in 0..rank {
+        for j in i..rank {
+            let [low, high, cross] = [0, 1, 2].map(|part| part * square + i * rank + j);
+            let sums = [products[low], products[high], products[cross]];
+            let entry = from_karatsuba(field, sums);
+            for at in [i * rank + j, j * rank + i] {
+                [out[at], out[square + at]] = entry;
+            }
+        }
+    }
+    out
+}
+
+/// What one thread needs, kept from task to task.
+struct Workspace {
+    rank: usize,
+    /// `lambda x` on these columns, `[2, d, length]`.
+    weighed: Vec<u64>,
+    /// One row of a part.
+    row: Vec<u64>,
+    /// All rows of `x` in this part, packed.
+    packed: Vec<Lanes>,
+    /// Some rows of `lambda x` in this part, packed, their vectors alternating.
+    strip: Vec<[Lanes; STRIP]>,
+    /// The sums so far, `[part, d, d]`, entries `i <= j` only.
+    products: Vec<u64>,
+}
+
+impl Workspace {
+    fn new(rank: usize) -> Self {
+        Self {
+            rank,
+            weighed: vec![0; 2 * rank * CHUNK],
+            row: vec![0; CHUNK],
+            packed: Vec::with_capacity(rank * CHUNK.div_ceil(LANES)),
+            strip: vec![[[0; LANES]; STRIP]; CHUNK.div_ceil(LANES)],
+            products: vec![0; PARTS * rank * rank],
+        }
+    }
+}
+
+/// The products on some columns.
+struct PartialGram<'a> {
+    field: &'a Extension,
+    lambda: Row<'a>,
+    x: Row<'a>,
+    first: usize,
+    length: usize,
+    workspace: &'a mut Workspace,
+}
+
+impl Vectorised for PartialGram<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(mut self, simd: V) {
+        self.weigh();
+        for part in 0..PARTS {
+            self.multiply_part(simd, part);
+        }
+    }
+}
+
+impl PartialGram<'_> {
+    #[inline(always)]
+    fn weigh(&mut self) {
+        let length = self.length;
+        let piece = self.first..self.first + length;
+        let rank = self.workspace.rank;
+        let [lambda_low, lambda_high] = [&self.lambda[0][piece.clone()], &self.lambda[1][piece]];
+        let (low, high) = self.workspace.weighed[..2 * rank * length].split_at_mut(rank * length);
+        let columns = self.lambda[0].len();
+        for n in 0..length {
+            let factor = self.field.factor([lambda_low[n], lambda_high[n]]);
+            for row in 0..rank {
+                keep_scalar();
+                let at = row * columns + self.first + n;
+                let element = [self.x[0][at], self.x[1][at]];
+                [low[row * length + n], high[row * length + n]] =
+                    factor.mul(&self.field.montgomery, element);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_part<V: Vectors>(&mut self, simd: V, part: usize) {
+        let Self { field, length, .. } = *self;
+        let Workspace {
+            rank,
+            weighed,
+            row,
+            packed,
+            strip,
+            products,
+        } = &mut *self.workspace;
+        let rank = *rank;
+        let modulus = field.modulus();
+        let columns = self.lambda[0].len();
+        let width = length.div_ceil(LANES);
+        let (row, strip) = (&mut row[..length], &mut strip[..width]);
+        packed.clear();
+        for d in 0..rank {
+            let start = d * columns + self.first;
+            let [low, high] = [&self.x[0][start..][..length], &self.x[1][start..][..length]];
+            part_of_row(modulus, [low, high], part, row);
+            packed.extend(pack_vectors(row));
+        }
+        let weighed = halves(&weighed[..2 * rank * length]);
+        let products = &mut products[part * rank * rank..][..rank * rank];
+        for first in (0..rank).step_by(STRIP) {
+            let rows = STRIP.min(rank - first);
+            for i in 0..rows {
+                let start = (first + i) * length;
+                let [low, high] = [
+                    &weighed[0][start..][..length],
+                    &weighed[1][start..][..length],
+                ];
+                part_of_row(modulus, [low, high], part, row);
+                for (vectors, vector) in strip.iter_mut().zip(pack_vectors(row)) {
+                    vectors[i] = vector;
+                }
+            }
+            for (j, b) in packed.chunks_exact(width).enumerate().skip(first) {
+                // What a short strip still holds of other rows is not looked at.
+                let found = inner_products(simd, modulus, b, strip);
+                for (i, product) in found.into_iter().enumerate().take(rows) {
+                    let sum = &mut products[(first + i) * rank + j];
+                    *sum = modulus.add(*sum, product);
+                }
+            }
+        }
+    }
+}
+
+/// The first component of a row, the second, or their sum.
+#[inline(always)]
+fn part_of_row(modulus: &Modulus, [low, high]: Row<'_>, part: usize, out: &mut [u64]) {
+    match part {
+        0 => out.copy_from_slice(low),
+        1 => out.copy_from_slice(high),
+        _ => {
+            for (out, (&low, &high)) in out.iter_mut().zip(low.iter().zip(high)) {
+                *out = modulus.add(low, high);
+            }
+        }
+    }
+}
