@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::extension::batch::from_karatsuba;
 use crate::extension::montgomery::keep_scalar;
-use crate::extension::{Extension, Row, halves};
+use crate::extension::{Extension, Factor, Row, halves};
 use crate::lanes::{LANES, Lanes, Vectorised, Vectors, dispatch};
 use crate::modulus::Modulus;
 use crate::packed::{inner_products, pack_vectors};
@@ -59,6 +59,8 @@ pub(crate) fn weighted_gram(field: &Extension, lambda: &[u64], x: &[u64], rank: 
 /// What one thread needs, kept from task to task.
 struct Workspace {
     rank: usize,
+    /// `lambda` on these columns.
+    factors: Vec<Factor>,
     /// `lambda x` on these columns, `[2, d, length]`.
     weighed: Vec<u64>,
     /// One row of a part.
@@ -75,6 +77,7 @@ impl Workspace {
     fn new(rank: usize) -> Self {
         Self {
             rank,
+            factors: Vec::with_capacity(CHUNK),
             weighed: vec![0; 2 * rank * CHUNK],
             row: vec![0; CHUNK],
             packed: Vec::with_capacity(rank * CHUNK.div_ceil(LANES)),
@@ -115,14 +118,21 @@ impl PartialGram<'_> {
         let [lambda_low, lambda_high] = [&self.lambda[0][piece.clone()], &self.lambda[1][piece]];
         let (low, high) = self.workspace.weighed[..2 * rank * length].split_at_mut(rank * length);
         let columns = self.lambda[0].len();
-        for n in 0..length {
-            let factor = self.field.factor([lambda_low[n], lambda_high[n]]);
-            for row in 0..rank {
+        let factors = &mut self.workspace.factors;
+        factors.clear();
+        for (&low, &high) in lambda_low.iter().zip(lambda_high) {
+            factors.push(self.field.factor([low, high]));
+        }
+        for (d, (low, high)) in low
+            .chunks_exact_mut(length)
+            .zip(high.chunks_exact_mut(length))
+            .enumerate()
+        {
+            let start = d * columns + self.first;
+            let [x_low, x_high] = [&self.x[0][start..][..length], &self.x[1][start..][..length]];
+            for (n, factor) in factors.iter().enumerate() {
                 keep_scalar();
-                let at = row * columns + self.first + n;
-                let element = [self.x[0][at], self.x[1][at]];
-                [low[row * length + n], high[row * length + n]] =
-                    factor.mul(&self.field.montgomery, element);
+                [low[n], high[n]] = factor.mul(&self.field.montgomery, [x_low[n], x_high[n]]);
             }
         }
     }
@@ -137,6 +147,7 @@ impl PartialGram<'_> {
             packed,
             strip,
             products,
+            ..
         } = &mut *self.workspace;
         let rank = *rank;
         let modulus = field.modulus();
