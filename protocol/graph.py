@@ -58,8 +58,8 @@ __all__ = [
     "square",
 ]
 
-MAX_POLYS = 17
-"""Size of a ciphertext: degree 16 in the secret key."""
+MAX_POLYS = 16
+"""Size of a ciphertext: SEAL decrypts no larger one."""
 MAX_ENTRIES = 1 << 20
 """Entries of all sparse matrices together."""
 FRESH_POLYS = 2

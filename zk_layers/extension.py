@@ -6,6 +6,7 @@ is for the few elements a sum-check round is about.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -26,6 +27,15 @@ ONE: Element = (1, 0)
 def extension(modulus: int) -> kernels.Extension:
     """Arithmetic on arrays over E."""
     return kernels.Extension(modulus)
+
+
+@lru_cache(maxsize=256)
+def inverse_denominators(modulus: int, degree: int) -> tuple[int, ...]:
+    """1 / prod_{j != i} (i - j) for the points i = 0, 1, ..., degree."""
+    return tuple(
+        pow(math.prod(i - j for j in range(degree + 1) if j != i), -1, modulus)
+        for i in range(degree + 1)
+    )
 
 
 @dataclass(frozen=True)
@@ -69,15 +79,18 @@ class Scalars:
 
     def lagrange(self, x: Element, degree: int) -> list[Element]:
         """The Lagrange basis of the points 0, 1, ..., degree at x."""
-        basis = []
-        for i in range(degree + 1):
-            value, denominator = ONE, 1
-            for j in range(degree + 1):
-                if j != i:
-                    value = self.mul(value, ((x[0] - j) % self.modulus, x[1]))
-                    denominator = denominator * (i - j) % self.modulus
-            basis.append(self.scale(value, pow(denominator, -1, self.modulus)))
-        return basis
+        steps = [((x[0] - j) % self.modulus, x[1]) for j in range(degree + 1)]
+        below = [ONE]  # products of the steps before and after each point
+        for step in steps[:-1]:
+            below.append(self.mul(below[-1], step))
+        above = [ONE]
+        for step in reversed(steps[1:]):
+            above.append(self.mul(above[-1], step))
+        inverses = inverse_denominators(self.modulus, degree)
+        return [
+            self.scale(self.mul(low, high), inverse)
+            for low, high, inverse in zip(below, reversed(above), inverses, strict=True)
+        ]
 
     def dot(self, coefficients: list[Element], values: list[Element]) -> Element:
         """sum_i coefficients_i values_i."""

@@ -60,10 +60,11 @@ class Algebra:
     def add(self, *forms: Form) -> Form:
         """The sum."""
         scalars = self.scalars
-        pads: dict[int, Element] = {}
-        for form in forms:
+        pads = dict(forms[0].pads)
+        for form in forms[1:]:
             for index, coefficient in form.pads.items():
-                pads[index] = scalars.add(pads.get(index, ZERO), coefficient)
+                known = pads.get(index)
+                pads[index] = coefficient if known is None else scalars.add(known, coefficient)
         return Form(
             scalars.add(*(form.constant for form in forms)),
             scalars.add(*(form.first for form in forms)),

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from zk_layers.extension import ONE, Element, Scalars, element
+from zk_layers.extension import ONE, ZERO, Element, element
 from zk_layers.reduction.exchange import Exchange
 from zk_layers.reduction.forms import Algebra, Form, Opened
 
@@ -84,25 +84,15 @@ def _close(
     algebra: Algebra, claim: Form, point: list[Element], messages: list[list[Opened]]
 ) -> Form:
     scalars = algebra.scalars
-    terms: list[tuple[Element, Form]] = []
+    constant, pads = ZERO, {}
     carried = ONE  # product of l_1 over the later rounds
     for x, opened in zip(reversed(point), reversed(messages), strict=True):
         basis = scalars.lagrange(x, len(opened))
         weights = [scalars.sub(basis[0], basis[1]), *basis[2:]]
-        terms += [
-            (scalars.mul(weight, carried), value.form())
-            for weight, value in zip(weights, opened, strict=True)
-        ]
+        for weight, value in zip(weights, opened, strict=True):
+            coefficient = scalars.mul(weight, carried)
+            constant = scalars.add(constant, scalars.mul(coefficient, value.sent))
+            if value.pad is not None:
+                pads[value.pad] = coefficient
         carried = scalars.mul(carried, basis[1])
-    return algebra.combine([*terms, (carried, claim)])
-
-
-def message_points(scalars: Scalars, coefficients: Sequence[Element]) -> list[Element]:
-    """A polynomial (lowest coefficient first) at 0, 2, 3, ..., degree."""
-    degree = len(coefficients) - 1
-    values = []
-    for t in (0, *range(2, degree + 1)):
-        powers = [t**i for i in range(degree + 1)]
-        scaled = [scalars.scale(c, power) for c, power in zip(coefficients, powers, strict=True)]
-        values.append(scalars.add(*scaled))
-    return values
+    return algebra.add(Form(constant, pads=pads), algebra.scale(claim, carried))

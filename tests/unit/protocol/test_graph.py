@@ -320,7 +320,11 @@ def test_invalid_networks_are_refused(name):
 
 
 def test_limits_are_where_they_are_said_to_be():
-    assert Graph(1, tuple(square(i) for i in range(4))).output_polys == MAX_POLYS
+    octic = tuple(square(i) for i in range(3))  # x^2, x^4, x^8: tensors 1, 2, 3
+    septic = (Mul(0, 1), Mul(2, 4))  # x^3, x^7: tensors 4, 5
+    assert Graph(1, (*octic, *septic, Mul(3, 5))).output_polys == MAX_POLYS
+    with pytest.raises(ModelError, match="17 polynomials"):
+        Graph(1, tuple(square(i) for i in range(4)))
     assert Graph(1, tuple(Scale(i, 2) for i in range(MAX_LAYERS))).tensors(10)[-1].polys == 2
     assert linear_graph(MAX_INTEGERS - 1, 1).integers_count == MAX_INTEGERS
     pool = SumPool(0, (1, 64, 64), (18, 18), (1, 1))
