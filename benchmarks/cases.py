@@ -1,224 +1,138 @@
-"""The measured cases: real client, real server process, TLS on loopback.
-
-Every figure is a median over runs, seconds and bytes unless its name says otherwise.  Server
-figures are the server's own clock, client figures the client's.
-"""
+"""The measured ways to ask: models, modes and packings, each with what it is compared with."""
 
 from __future__ import annotations
 
-import secrets
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from statistics import median
 
 import numpy as np
-import psutil
+import numpy.typing as npt
 
-from benchmarks import tenseal_baseline
-from blindproof.demo.authority import Authority
-from blindproof.demo.local_server import server_process
+from blindproof.collapsed_publishing import publish_collapsed
+from blindproof.demo import tenseal_baseline
+from blindproof.demo.networks import OneRecord, Trained, breast_cancer_mlp, digits_cnn
 from blindproof.demo.patients import Patients, fit
-from blindproof.publishing import bundle_linear, publish_linear
-from client_sdk import Client, KeyStore, Result
-from fhe_layers.ckks import CkksContext
-from fhe_layers.quantise import quantise
-from protocol.keys import ENROLMENT_NONCE_BYTES, KeyRequest
+from blindproof.network_publishing import publish_network
+from blindproof.publishing import publish_linear
 from protocol.model import ModelCard
 from protocol.parameters import Mode, Packing
-from server.settings import ServerSettings
-from zk_layers.prove import EnrolmentProver, prove_registration
-from zk_layers.verify import verify_enrolment, verify_registration
 
-Figures = dict[str, float]
-PRECISION_BITS = {Packing.BATCH: 24.0, Packing.SINGLE: 30.0}
+Floats = npt.NDArray[np.float64]
+
+LINEAR_PRECISION_BITS = 24.0
+SINGLE_PRECISION_BITS = 30.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
-    """One benchmarked way to ask a model."""
+    """One benchmarked way to ask a model.
+
+    Attributes:
+        name: `case.metric` is the key of a figure.
+        network: whether the model is a network, for the tables.
+        publish: puts the model into a directory.
+        packing: of the request.
+        records: float64 (records, features), raw values.
+        exact: float64 (records, J), what the published integer model gives in the clear.
+        baseline: TenSEAL's median seconds by number of runs.
+        baseline_metric: what they are of.
+        effort: one run in so many of the others'.
+    """
 
     name: str
-    mode: Mode
+    network: bool
+    publish: Callable[[Path], ModelCard]
     packing: Packing
+    records: Floats
+    exact: Floats
+    baseline: Callable[[int], float]
+    baseline_metric: str
+    effort: int = 1
+
+    def runs(self, wanted: int) -> int:
+        """How many runs this case gets when `wanted` are asked for, at least two."""
+        return max(wanted // self.effort, 2)
 
 
-CASES = (
-    Case("linear_private_batch", Mode.PRIVATE, Packing.BATCH),
-    Case("linear_private_single", Mode.PRIVATE, Packing.SINGLE),
-    Case("linear_public_batch", Mode.PUBLIC, Packing.BATCH),
-)
-
-
-@contextmanager
-def serving(directory: Path, patients: Patients) -> Iterator[tuple[str, dict[Mode, ModelCard]]]:
-    """A server process on loopback with the model published in both modes."""
-    models = directory / "models"
-    cards = {}
-    for mode in Mode:
-        model = replace(patients.model, name=f"{patients.model.name}-{mode}")
-        cards[mode] = publish_linear(
-            models, model, mode=mode, precision_bits=min(PRECISION_BITS.values())
-        )
-    authority = Authority.fresh()
-    authority.write(directory / "ca.pem")
-    certificate, key = authority.issue(directory, "localhost")
-    settings = ServerSettings(
-        listen="127.0.0.1:0",
-        tls_certificate=certificate,
-        tls_key=key,
-        models=models,
-        state=directory / "state",
-        address_file=directory / "address",
-    )
-    with server_process(settings) as address:
-        yield address, cards
-
-
-def measure_all(runs: int, progress: Callable[[str], None]) -> Figures:
-    """Measure every case; keys are `case.metric`."""
+def all_cases() -> tuple[Case, ...]:
+    """Train the models and describe every case."""
     patients = fit()
-    figures: Figures = {}
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        progress("server start")
-        started = time.perf_counter()
-        with serving(directory, patients) as (address, cards):
-            figures["server.publish_and_start_s"] = time.perf_counter() - started
-            keys = KeyStore(directory / "keys", passphrase=secrets.token_hex(16))
-            for case in CASES:
-                progress(case.name)
-                with Client(
-                    address,
-                    model=cards[case.mode].digest,
-                    keys=keys,
-                    ca=directory / "ca.pem",
-                ) as client:
-                    measured = _predictions(client, cards[case.mode], case, patients, runs)
-                measured["server_peak_mib"] = _server_peak_mib()
-                figures |= {f"{case.name}.{metric}": value for metric, value in measured.items()}
-    progress("enrolment")
-    card = cards[Mode.PRIVATE]
-    figures |= {f"enrolment.{name}": value for name, value in _enrolment(card, runs).items()}
-    progress("registration")
-    figures |= {f"registration.{name}": v for name, v in _registration(patients, runs).items()}
-    progress("start-up")
-    figures["client_sdk.import_s"] = _fresh_interpreter_seconds("import client_sdk", runs)
-    figures["server.import_s"] = _fresh_interpreter_seconds("import server.main", runs)
-    return figures
+    mlp, deep, cnn = breast_cancer_mlp(), breast_cancer_mlp((64, 16)), digits_cnn()
+    return (
+        _linear("linear_private_batch", patients, Mode.PRIVATE, Packing.BATCH),
+        _linear("linear_private_single", patients, Mode.PRIVATE, Packing.SINGLE),
+        _linear("linear_public_batch", patients, Mode.PUBLIC, Packing.BATCH),
+        _collapsed("mlp_private_single", mlp),
+        _network("mlp_private", mlp, Mode.PRIVATE),
+        _network("mlp_public", mlp, Mode.PUBLIC),
+        _network("mlp2_private", deep, Mode.PRIVATE, effort=2),
+        _network("cnn_private", cnn, Mode.PRIVATE, effort=5),
+        _network("cnn_public", cnn, Mode.PUBLIC, effort=5),
+    )
 
 
-def _predictions(
-    client: Client, card: ModelCard, case: Case, patients: Patients, runs: int
-) -> Figures:
-    records = patients.held_out if case.packing is Packing.BATCH else patients.held_out[:1]
-    client.predict(records, packing=str(case.packing))  # enrols, warms tables
-    results = [client.predict(records, packing=str(case.packing)) for _ in range(runs)]
-    weights = patients.model.weights[0]
-    bias = float(patients.model.intercept[0])
-    scaled = (records - [f.centre for f in card.features]) / [f.scale for f in card.features]
-    if case.packing is Packing.BATCH:
-        baseline = tenseal_baseline.batch_seconds(scaled, weights, bias, runs)
+def _linear(name: str, patients: Patients, mode: Mode, packing: Packing) -> Case:
+    model = replace(patients.model, name=f"{patients.model.name}-{mode}")
+    rows = len(patients.held_out) if packing is Packing.BATCH else 1
+    records = patients.held_out[:rows]
+    centre = np.array([feature.centre for feature in model.features])
+    scale = np.array([feature.scale for feature in model.features])
+    scaled, weights = (records - centre) / scale, model.weights[0]
+    bias = float(model.intercept[0])
+    if packing is Packing.BATCH:
+        baseline = partial(tenseal_baseline.batch_seconds, scaled, weights, bias)
     else:
-        baseline = tenseal_baseline.single_seconds(scaled[0], weights, bias, runs)
-
-    def middle(figure: Callable[[Result], float]) -> float:
-        return median(figure(result) for result in results)
-
-    return {
-        "encrypt_s": middle(lambda r: r.timings.encrypt),
-        "expand_s": middle(lambda r: r.timings.server.expand),
-        "evaluate_s": middle(lambda r: r.timings.server.evaluate + r.timings.server.sanitise),
-        "prove_s": middle(lambda r: r.timings.server.prove),
-        "verify_s": middle(lambda r: r.timings.verify),
-        "decrypt_s": middle(lambda r: r.timings.decrypt),
-        "exchange_s": middle(lambda r: r.timings.exchange),
-        "request_bytes": middle(lambda r: r.sent_bytes),
-        "response_bytes": middle(lambda r: r.received_bytes),
-        "proof_bytes": middle(lambda r: sum(len(e.proof) for e in r.evidence)),
-        "records": float(len(records)),
-        "precision_bits": results[0].precision_bits,
-        "soundness_bits": results[0].soundness_bits,
-        "error_bound": results[0].error_bound,
-        "max_error": max(_largest_error(result, patients, scaled) for result in results),
-        "tenseal_evaluate_s": baseline,
-    }
-
-
-def _largest_error(result: Result, patients: Patients, scaled: tenseal_baseline.Floats) -> float:
-    """Against the integer model the card commits to, evaluated in the clear."""
-    exact = quantise(patients.model.weights, patients.model.intercept)
-    expected = (scaled @ exact.weights.T + exact.bias) * exact.step
-    return float(np.abs(result.values - expected).max())
-
-
-def _server_peak_mib() -> float:
-    """Peak resident memory of the one server process below this one."""
-    for child in psutil.Process().children(recursive=True):
-        if "server" in child.cmdline():
-            status = Path(f"/proc/{child.pid}/status").read_text()
-            peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-            return int(peak.split()[1]) / 1024
-    raise RuntimeError("the server process is gone")
-
-
-def _enrolment(card: ModelCard, runs: int) -> Figures:
-    request = KeyRequest("client", "server", card.ring_degree, card.key_moduli, card.keys_needed)
-    secret = CkksContext(card.profile(Packing.BATCH).parameters).generate_secret()
-    prove, verify, sizes = [], [], []
-    for _ in range(runs + 1):
-        nonce = secrets.token_bytes(ENROLMENT_NONCE_BYTES)
-        clock = [time.perf_counter()]
-        key, proof = EnrolmentProver(request, secret).answer(nonce)
-        clock.append(time.perf_counter())
-        report = verify_enrolment(key, proof)
-        clock.append(time.perf_counter())
-        prove.append(clock[1] - clock[0])
-        verify.append(clock[2] - clock[1])
-        sizes.append(len(proof))
-    return {
-        "prove_s": median(prove[1:]),
-        "verify_s": median(verify[1:]),
-        "proof_bytes": median(sizes),
-        "soundness_bits": report.bits,
-    }
-
-
-def _registration(patients: Patients, runs: int) -> Figures:
-    bundle = bundle_linear(
-        patients.model,
-        secrets.token_bytes(32),
-        mode=Mode.PRIVATE,
-        packings=tuple(Packing),
-        precision_bits=min(PRECISION_BITS.values()),
+        baseline = partial(tenseal_baseline.single_seconds, scaled[0], weights, bias)
+    return Case(
+        name=name,
+        network=False,
+        publish=partial(
+            publish_linear, model=model, mode=mode, precision_bits=LINEAR_PRECISION_BITS
+        ),
+        packing=packing,
+        records=records,
+        exact=patients.exact_values[:rows],
+        baseline=baseline,
+        baseline_metric="tenseal_evaluate_s",
     )
-    prove, verify = [], []
-    for _ in range(runs + 1):
-        clock = [time.perf_counter()]
-        proof = prove_registration(bundle.card, bundle.integers, bundle.opening, bytes(32))
-        clock.append(time.perf_counter())
-        report = verify_registration(bundle.card, proof)
-        clock.append(time.perf_counter())
-        prove.append(clock[1] - clock[0])
-        verify.append(clock[2] - clock[1])
-    return {
-        "prove_s": median(prove[1:]),
-        "verify_s": median(verify[1:]),
-        "proof_bytes": float(len(proof)),
-        "soundness_bits": report.bits,
-    }
 
 
-def _fresh_interpreter_seconds(statement: str, runs: int) -> float:
-    """Wall time of an import in a new interpreter, the interpreter's own start not counted."""
-    code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
-    command = [sys.executable, "-c", code]
-    return median(
-        float(subprocess.run(command, capture_output=True, check=True, text=True).stdout)  # noqa: S603
-        for _ in range(runs)
+def _network(name: str, trained: Trained, mode: Mode, effort: int = 1) -> Case:
+    model = replace(trained.model, name=f"{trained.model.name}-{mode}")
+    return Case(
+        name=name,
+        network=True,
+        publish=partial(
+            publish_network, model=model, mode=mode, precision_bits=trained.precision_bits
+        ),
+        packing=Packing.BATCH,
+        records=trained.held_out,
+        exact=trained.exact_values,
+        baseline=_one_record(trained),
+        baseline_metric="tenseal_one_record_s",
+        effort=effort,
     )
+
+
+def _collapsed(name: str, trained: Trained) -> Case:
+    """One record of a network, multiplied out into monomials."""
+    one = OneRecord.of(trained)
+    return Case(
+        name=name,
+        network=True,
+        publish=partial(
+            publish_collapsed, model=trained.model, precision_bits=SINGLE_PRECISION_BITS
+        ),
+        packing=Packing.SINGLE,
+        records=one.held_out,
+        exact=one.exact_values,
+        baseline=_one_record(trained),
+        baseline_metric="tenseal_one_record_s",
+    )
+
+
+def _one_record(trained: Trained) -> Callable[[int], float]:
+    record = trained.model.normalised(trained.held_out[:1])[0]
+    return partial(tenseal_baseline.network_seconds, trained.model.network, record)

@@ -9,6 +9,7 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from blindproof.network_publishing import NetworkModel, publish_network
     from blindproof.publishing import LinearModel, publish_linear
     from client_sdk import (
         AsyncClient,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         VerificationError,
         verify_evidence,
     )
+    from fhe_layers.spec import NetworkSpec
     from protocol.errors import BlindproofError
 
 __all__ = [
@@ -26,10 +28,13 @@ __all__ = [
     "Client",
     "KeyStore",
     "LinearModel",
+    "NetworkModel",
+    "NetworkSpec",
     "Result",
     "VerificationError",
     "__version__",
     "publish_linear",
+    "publish_network",
     "verify_evidence",
 ]
 
@@ -39,9 +44,12 @@ _HOMES = {
     "Client": "client_sdk",
     "KeyStore": "client_sdk",
     "LinearModel": "blindproof.publishing",
+    "NetworkModel": "blindproof.network_publishing",
+    "NetworkSpec": "fhe_layers.spec",
     "Result": "client_sdk",
     "VerificationError": "protocol.errors",
     "publish_linear": "blindproof.publishing",
+    "publish_network": "blindproof.network_publishing",
     "verify_evidence": "client_sdk",
 }
 

@@ -1,19 +1,20 @@
-"""Weights as a JSON file, for `blindproof publish`."""
+"""A model as a JSON file, for `blindproof publish`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from blindproof.layer_file import LayerFile, Number
+from blindproof.network_publishing import NetworkModel
 from blindproof.publishing import LinearModel
+from fhe_layers.spec import NetworkSpec
 from protocol.errors import ModelError
 from protocol.model import Feature
 from protocol.parameters import Mode, Packing
-
-Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class FeatureFile(BaseModel):
@@ -29,7 +30,11 @@ class FeatureFile(BaseModel):
 
 
 class ModelFile(BaseModel):
-    """A linear model; `weights` has one row per output, and one list is one output."""
+    """A linear model, which has `weights`, or a network, which has `layers`.
+
+    `weights` has one row per output, and one list is one output. A network's inputs are the
+    features in order; with `shape` they are an image, channel by channel and row by row.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,22 +42,47 @@ class ModelFile(BaseModel):
     version: str = "1"
     purpose: str = ""
     features: list[FeatureFile]
-    weights: list[list[Number]] | list[Number] = Field(repr=False)
+    weights: list[list[Number]] | list[Number] | None = Field(default=None, repr=False)
     intercept: list[Number] | Number = Field(default=0.0, repr=False)
+    shape: tuple[int, int, int] | None = None
+    layers: list[LayerFile] | None = None
     outputs: list[str] = ["output"]
     labels: list[str] = []
     link: Literal["identity", "logistic", "argmax"] = "identity"
     mode: Mode = Mode.PRIVATE
     packings: list[Packing] = [Packing.BATCH, Packing.SINGLE]
 
-    def model(self) -> LinearModel:
-        """The model as arrays.
+    def model(self) -> LinearModel | NetworkModel:
+        """What the file describes.
 
         Raises:
-            ModelError: rows of different lengths, or a number of rows that is not of the outputs.
+            ModelError: both or neither of weights and layers; or numbers that do not fit.
         """
-        rows = [row if isinstance(row, list) else [row] for row in self.weights]
-        if self.weights and not isinstance(self.weights[0], list):
+        if (self.weights is None) == (self.layers is None):
+            raise ModelError("a model file has either weights, of a linear model, or layers")
+        return self._linear() if self.layers is None else self._network(self.layers)
+
+    def _network(self, layers: list[LayerFile]) -> NetworkModel:
+        shape = self.shape or (len(self.features),)
+        return NetworkModel(
+            name=self.name,
+            version=self.version,
+            purpose=self.purpose,
+            features=self._features(),
+            network=NetworkSpec(shape, tuple(layer.spec() for layer in layers)),
+            outputs=tuple(self.outputs),
+            labels=tuple(self.labels),
+            link=self.link,
+        )
+
+    def _features(self) -> tuple[Feature, ...]:
+        return tuple(Feature(f.name, f.low, f.high, f.centre, f.scale) for f in self.features)
+
+    def _linear(self) -> LinearModel:
+        """Raises ModelError: rows of different lengths, or not one per output."""
+        weights = self.weights or []
+        rows = [row if isinstance(row, list) else [row] for row in weights]
+        if weights and not isinstance(weights[0], list):
             rows = [[value for row in rows for value in row]]
         intercept = self.intercept if isinstance(self.intercept, list) else [self.intercept]
         columns = len(self.features)
@@ -66,9 +96,7 @@ class ModelFile(BaseModel):
             name=self.name,
             version=self.version,
             purpose=self.purpose,
-            features=tuple(
-                Feature(f.name, f.low, f.high, f.centre, f.scale) for f in self.features
-            ),
+            features=self._features(),
             weights=np.array(rows, dtype=np.float64),
             intercept=np.array(intercept, dtype=np.float64),
             outputs=tuple(self.outputs),

@@ -5,27 +5,22 @@ Symbols: J outputs, K features.  Weights act on normalised inputs (raw - centre)
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from blindproof.sealing import BLANK_COMMITMENT, publisher_key, seal
+from fhe_layers.monomials import Expansion, expand
 from fhe_layers.planner import DEFAULT_PRECISION_BITS, LinearModelSpec, plan_packings
 from fhe_layers.quantise import QuantisedModel, Rounding, quantise, rounding
-from protocol.digests import digest
 from protocol.errors import ModelError
-from protocol.families import COMMITMENT_DEGREE, OPENING_SIZE
+from protocol.graph import linear_graph
 from protocol.model import Feature, ModelCard
 from protocol.parameters import Mode, Packing
 from server.registry import ModelBundle, ModelRegistry
-from server.storage import reading
-from wire.files import make_private_directory, read_or_create_secret
-from zk_layers.commitment import commit_model, sample_opening
-from zk_layers.prove import prove_registration
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,9 +30,6 @@ ROUNDING_SHARE_LOG2 = -8
 RESERVED_OUTPUTS = frozenset({"label", "line", "score"})
 """Columns that stand beside the outputs where predictions are written."""
 
-PUBLISHER_KEY_BYTES = 32
-_PUBLISHER_KEY = ".publisher.key"
-
 
 @dataclass(frozen=True, eq=False)
 class LinearModel:
@@ -45,12 +37,13 @@ class LinearModel:
 
     Attributes:
         name, version, purpose: for people.
-        features: the K input columns.
-        weights: float64 (J, K), on normalised inputs.
+        features: the input columns.
+        weights: float64 (J, K), on normalised features or on the monomials of the expansion.
         intercept: float64 (J,).
         outputs: names of the J outputs.
         labels: class labels; empty for the identity link.
         link: 'identity', 'logistic' or 'argmax'.
+        expansion: K monomials of the features, which clients compute; empty: the features.
     """
 
     name: str
@@ -62,6 +55,18 @@ class LinearModel:
     outputs: tuple[str, ...]
     labels: tuple[str, ...]
     link: str
+    expansion: Expansion = ()
+
+    @property
+    def inputs(self) -> int:
+        """K."""
+        return len(self.expansion) or len(self.features)
+
+    @property
+    def input_bounds(self) -> Floats:
+        """Largest magnitude of each input, float64 (K,)."""
+        bounds = np.array([feature.bound for feature in self.features])
+        return expand(bounds[None], self.expansion)[0] if self.expansion else bounds
 
 
 def publish_linear(
@@ -91,13 +96,9 @@ def publish_linear(
         ModelError: rounding changes too much, or the model cannot be described.
         BlindproofError: the model cannot be quantised or stored.
     """
-    with reading(models):
-        key = read_or_create_secret(
-            make_private_directory(models) / _PUBLISHER_KEY, PUBLISHER_KEY_BYTES
-        )
     bundle = bundle_linear(
         model,
-        key,
+        publisher_key(models),
         mode=mode,
         packings=packings,
         precision_bits=precision_bits,
@@ -114,7 +115,7 @@ def rounding_of(model: LinearModel) -> Rounding:
 
 def bundle_linear(
     model: LinearModel,
-    publisher_key: bytes,
+    key: bytes,
     *,
     mode: Mode,
     packings: Sequence[Packing],
@@ -130,15 +131,7 @@ def bundle_linear(
         _require_faithful(model, _rounding(model, quantised))
     integers = np.column_stack([quantised.weights, quantised.bias])
     plans = plan_packings(
-        LinearModelSpec(
-            features=len(model.features),
-            outputs=len(model.outputs),
-            input_bound=max(feature.bound for feature in model.features),
-            row_l1_bound=max(quantised.row_l1_bounds),
-            mode=mode,
-        ),
-        tuple(packings),
-        precision_bits=precision_bits,
+        linear_spec(model, quantised, mode), tuple(packings), precision_bits=precision_bits
     )
     private = mode is Mode.PRIVATE
     draft = ModelCard(
@@ -147,37 +140,37 @@ def bundle_linear(
         purpose=model.purpose,
         mode=mode,
         features=model.features,
+        graph=linear_graph(model.inputs, len(model.outputs)),
         outputs=model.outputs,
         labels=model.labels,
         link=model.link,
         unit=quantised.unit,
         row_l1_bounds=quantised.row_l1_bounds,
         profiles=tuple(plan.profile for plan in plans),
-        commitment=bytes(2 * COMMITMENT_DEGREE * 8) if private else b"",
+        commitment=BLANK_COMMITMENT if private else b"",
         public_weights=() if private else tuple(tuple(row) for row in integers.tolist()),
+        expansion=model.expansion,
     )
-    if not private:
-        return ModelBundle(draft, b"", integers, np.zeros(OPENING_SIZE, dtype=np.int64))
-    # The opening is a secret function of the whole model: publishing again changes nothing, and
-    # two models never share one.
-    identity = digest("blindproof publication", (draft.value(), integers.astype("<i8").tobytes()))
-    opening = sample_opening(_subkey(publisher_key, b"opening", identity))
-    h = commit_model(draft.key_moduli[0], integers.reshape(-1), opening)
-    card = replace(draft, commitment=h.astype("<u8").tobytes())
-    proving_key = _subkey(publisher_key, b"registration", identity)
-    return ModelBundle(
-        card, prove_registration(card, integers, opening, proving_key), integers, opening
+    return seal(draft, integers.reshape(-1), key)
+
+
+def linear_spec(model: LinearModel, quantised: QuantisedModel, mode: Mode) -> LinearModelSpec:
+    """What is declared of the model, for the planner."""
+    return LinearModelSpec(
+        features=model.inputs,
+        outputs=len(model.outputs),
+        input_bound=float(model.input_bounds.max()),
+        row_l1_bound=max(quantised.row_l1_bounds),
+        mode=mode,
     )
 
 
 def _rounding(model: LinearModel, quantised: QuantisedModel) -> Rounding:
-    """Raises ModelError when the weights are not of the features."""
-    if model.weights.shape[1] != len(model.features):
-        raise ModelError(
-            f"weights of {model.weights.shape[1]} columns for {len(model.features)} features"
-        )
-    bounds = np.array([feature.bound for feature in model.features])
-    return rounding(quantised, model.weights, model.intercept, bounds)
+    """Raises ModelError when the weights are not of the inputs."""
+    if model.weights.shape[1] != model.inputs:
+        kind = "monomials" if model.expansion else "features"
+        raise ModelError(f"weights of {model.weights.shape[1]} columns for {model.inputs} {kind}")
+    return rounding(quantised, model.weights, model.intercept, model.input_bounds)
 
 
 def _require_faithful(model: LinearModel, rounded: Rounding) -> None:
@@ -188,13 +181,17 @@ def _require_faithful(model: LinearModel, rounded: Rounding) -> None:
     """
     advice = "rescale or centre the features, split the model, or allow the rounding"
     lost = np.argwhere(rounded.lost)
-    if len(lost):
+    # Of hundreds of monomials some matter to no one; what losing them does is in the errors.
+    if len(lost) and not model.expansion:
         output, column = lost[0].tolist()
         raise ModelError(
             f"{len(lost)} weights become zero when rounded to 16 bits, such as that of feature "
             f"'{model.features[column].name}' in output '{model.outputs[output]}': {advice}"
         )
-    widths = np.array([(feature.high - feature.low) / feature.scale for feature in model.features])
+    if model.expansion:
+        widths = 2 * model.input_bounds
+    else:
+        widths = np.array([(f.high - f.low) / f.scale for f in model.features])
     ranges = np.abs(model.weights) @ widths
     # An output without weights is its bias.
     ranges = np.where(ranges > 0, ranges, np.abs(model.intercept))
@@ -206,7 +203,3 @@ def _require_faithful(model: LinearModel, rounded: Rounding) -> None:
             f"{rounded.errors[output]:.2g}, more than 2^{ROUNDING_SHARE_LOG2} of its range of "
             f"{ranges[output]:.2g}: {advice}"
         )
-
-
-def _subkey(publisher_key: bytes, label: bytes, identity: bytes) -> bytes:
-    return hmac.digest(publisher_key, label + identity, hashlib.sha256)

@@ -1,8 +1,8 @@
 """What a network's request will take, before anything runs: sizes, memory, seconds.
 
-Sizes are exact. Seconds are a model with one constant per kind of work, fitted to the benchmarks
-on one two-core machine (docs/performance.md): within a factor of two on machines alike, and what
-is compared with each other when a planner has a choice.
+Sizes of messages are exact. Memory and seconds are a model with one constant per kind of work,
+fitted to the benchmarks on one two-core machine (docs/performance.md): within a factor of two on
+machines alike, which is enough to choose between packings and to be warned.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ from protocol.model import Profile
 _WORD_BYTES = 8
 _SEED_BYTES = 64
 
-# Nanoseconds, both cores working.
-_MULTIPLY_ACCUMULATE = 0.45
+# Nanoseconds of one core, fitted to the three networks of the benchmarks.
+_MULTIPLY_ACCUMULATE = 0.38
 _WORD_PRODUCT = 1.2
-_FOLD = 1.1
-_INPUT_PASS = 1.6
-_ENCRYPTED_WORD = 24.0
-_DECRYPTED_WORD = 9.0
-# Seconds that no size explains: opening columns, rows of the witness.
-_PROVE_BASE, _VERIFY_BASE = 0.06, 0.03
+_EXPANDED_WORD = 27.0
+_SANITISED_WORD = 50.0
+_SUMMED_WORD = 16.0
+_WITNESS_WORD = 1600.0
+_CHECKED_WORD = 10.0
+_ENCRYPTED_WORD = 170.0
+_DECRYPTED_WORD = 32.0
+# Seconds that no size explains.
+_PROVE_BASE, _VERIFY_BASE, _DECRYPT_BASE = 0.07, 0.035, 0.004
+_SPEEDUP = 1.7
+"""Of two cores, where the work is shared between them: everywhere but in SEAL."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,9 @@ class PredictedCost:
         response_bytes: output words, without the proof.
         public_key_bytes: enrolled keys, without their proof.
         server_memory_bytes: inputs, every intermediate tensor that a proof reads, and outputs.
-        encrypt_seconds, evaluate_seconds, prove_seconds, verify_seconds, decrypt_seconds: of the
-            client's and the server's work.
+        encrypt_seconds: SEAL's.
+        evaluate_seconds: expanding the request and hiding the answer included.
+        prove_seconds, verify_seconds, decrypt_seconds: as they say.
     """
 
     request_bytes: int
@@ -71,21 +77,25 @@ def predict_cost(graph: Graph, profile: Profile) -> PredictedCost:
     private = profile.flooding_log2 is not None
     outputs, polys = graph.outputs_count, graph.output_polys
     words = [tensor.units * tensor.polys * polynomial for tensor in tensors]
-    folded = sum(tensor.units * polynomial for tensor in tensors)
-    work = sum(_work(node, tensors, index, polynomial) for index, node in enumerate(nodes))
-    response = outputs * polys * len(profile.kept_moduli) * degree
+    # A proof works on tensors whose polynomials are folded into one, in the quadratic extension.
+    summed = sum(tensor.units for tensor in tensors) * polynomial
+    inputs = graph.inputs * polynomial
     keys = outputs * (polys - 1) * polynomial if private else 0
-    nano = 1e-9
+    response = outputs * polys * len(profile.kept_moduli) * degree
+    work = sum(_work(node, tensors, index, polynomial) for index, node in enumerate(nodes))
+    evaluate = work + _EXPANDED_WORD * inputs + (_SANITISED_WORD * words[-1] if private else 0)
+    prove = _SUMMED_WORD * summed + (_WITNESS_WORD * polynomial if private else 0)
+    verify = _CHECKED_WORD * (words[0] + 2 * keys + response)
     return PredictedCost(
-        request_bytes=graph.inputs * (polynomial * _WORD_BYTES + _SEED_BYTES),
+        request_bytes=inputs * _WORD_BYTES + graph.inputs * _SEED_BYTES,
         response_bytes=response * _WORD_BYTES,
         public_key_bytes=keys * _WORD_BYTES,
-        server_memory_bytes=(words[0] + folded + 2 * words[-1] + 2 * keys) * _WORD_BYTES,
-        encrypt_seconds=nano * _ENCRYPTED_WORD * graph.inputs * polynomial,
-        evaluate_seconds=nano * work,
-        prove_seconds=nano * (work + _FOLD * 12 * folded + _INPUT_PASS * words[0]) + _PROVE_BASE,
-        verify_seconds=nano * _INPUT_PASS * (words[0] + words[-1] + 2 * keys) + _VERIFY_BASE,
-        decrypt_seconds=nano * _DECRYPTED_WORD * response,
+        server_memory_bytes=(words[0] + 2 * summed + 2 * words[-1] + 2 * keys) * _WORD_BYTES,
+        encrypt_seconds=1e-9 * _ENCRYPTED_WORD * inputs,
+        evaluate_seconds=1e-9 * evaluate / _SPEEDUP,
+        prove_seconds=(1e-9 * prove + _PROVE_BASE) / _SPEEDUP,
+        verify_seconds=(1e-9 * verify + _VERIFY_BASE) / _SPEEDUP,
+        decrypt_seconds=1e-9 * _DECRYPTED_WORD * response + _DECRYPT_BASE,
     )
 
 

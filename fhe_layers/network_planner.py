@@ -105,6 +105,36 @@ class NetworkPlan:
         """-log2 of the error bound of a released value, in units of the output."""
         return self.bounds.precision_bits
 
+    @property
+    def error_bound(self) -> float:
+        """Error bound of a released value; times the model's unit it is in the output's own."""
+        return self.bounds.released_error
+
+    @property
+    def no_wrap_margin_bits(self) -> float:
+        """log2(Q/2) minus log2 of the largest phase of any tensor."""
+        return self.bounds.no_wrap_bits
+
+    @property
+    def flooding_distance_log2(self) -> float:
+        """log2 of the statistical distance that flooding leaves; -inf for public models."""
+        return self.bounds.flooding_distance_log2
+
+    @property
+    def request_bytes(self) -> int:
+        """Seeded input ciphertexts."""
+        return self.cost.request_bytes
+
+    @property
+    def response_bytes(self) -> int:
+        """Output words, without the proof."""
+        return self.cost.response_bytes
+
+    @property
+    def public_key_bytes(self) -> int:
+        """Enrolled keys, without their proof."""
+        return self.cost.public_key_bytes
+
 
 def plan_network(
     network: DeclaredNetwork,

@@ -140,8 +140,12 @@ class _Quantiser:
         unit = self._end_with_a_power_of_two()
         if not self._integers:
             raise ModelError("a network needs at least one layer with weights")
+        try:
+            graph = Graph(self._spec.inputs, tuple(self._layers))
+        except ModelError as error:
+            raise ModelError(f"{error}: use fewer squarings or smaller layers") from None
         return QuantisedNetwork(
-            graph=Graph(self._spec.inputs, tuple(self._layers)),
+            graph=graph,
             integers=np.ascontiguousarray(np.concatenate(self._integers)),
             row_l1_bounds=tuple(self._row_l1_bounds),
             unit=float(unit),

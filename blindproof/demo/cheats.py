@@ -12,11 +12,14 @@ from enum import StrEnum
 import numpy as np
 
 from fhe_layers import rns
+from fhe_layers.network import Evaluation
 from protocol.digests import Words
 from protocol.parameters import Packing
-from server.inference import InferenceEngine, Job, Sanitised, answer_relation
+from server.inference import InferenceEngine, Sanitised, answer_relation
+from server.jobs import Job
 from server.registry import ModelBundle
 from wire.inference import Response, SingleOutputs
+from zk_layers.layers.linear import LinearWitness
 from zk_layers.ligero.prover import prove
 from zk_layers.relation import Witness
 
@@ -61,17 +64,18 @@ class DishonestEngine(InferenceEngine):
             self._remembered = response
         return response
 
-    def evaluate(self, job: Job, inputs: Words) -> Words:
+    def evaluate(self, job: Job, inputs: Words) -> Evaluation:
         """Count the first feature once more in the last limb: the words decrypt to anything."""
-        outputs = super().evaluate(job, inputs)
+        evaluated = super().evaluate(job, inputs)
         if self.cheat is Cheat.ONE_LIMB:
+            outputs = evaluated.outputs
             first = outputs if job.request.packing is Packing.SINGLE else outputs[0]
             field = rns.modulus(job.profile.parameters.moduli[-1])
             for words, added in zip(first[:, -1], inputs[0, :, -1], strict=True):
                 words[:] = field.add(words.copy(), added.copy())
-        return outputs
+        return evaluated
 
-    def sanitise(self, job: Job, evaluated: Words) -> Sanitised:
+    def sanitise(self, job: Job, evaluated: Evaluation) -> Sanitised:
         """Change one word before it is proved and sent."""
         sanitised = super().sanitise(job, evaluated)
         if self.cheat is Cheat.ALTERED_WORD:
@@ -82,7 +86,7 @@ class DishonestEngine(InferenceEngine):
 
     def prove(self, job: Job, sanitised: Sanitised) -> bytes:
         """Commit to the changed weight in the limb where it was used, to make that limb true."""
-        if self.cheat is not Cheat.ONE_LIMB or sanitised.witness is None:
+        if self.cheat is not Cheat.ONE_LIMB or not isinstance(sanitised.witness, LinearWitness):
             return super().prove(job, sanitised)
         relation = answer_relation(job, sanitised.outputs)
         honest = relation.witness(sanitised.witness)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blindproof.publishing import LinearModel
+from fhe_layers.quantise import quantise
 from protocol.model import Feature
 
 Floats = npt.NDArray[np.float64]
@@ -39,6 +40,16 @@ class Patients:
     truth: tuple[str, ...]
     plaintext_labels: tuple[str, ...]
     plaintext_values: Floats
+
+    @property
+    def exact_values(self) -> Floats:
+        """What the published integer model gives in the clear, float64 (patients, 1)."""
+        quantised = quantise(self.model.weights, self.model.intercept)
+        centre = np.array([feature.centre for feature in self.model.features])
+        scale = np.array([feature.scale for feature in self.model.features])
+        normalised = (self.held_out - centre) / scale
+        exact: Floats = (normalised @ quantised.weights.T + quantised.bias) * quantised.step
+        return exact
 
 
 def fit() -> Patients:

@@ -22,11 +22,11 @@ def test_the_demonstration_accepts_honest_answers_and_refuses_every_cheat(monkey
         assert label in result.output
     (shown,) = (line for line in result.output.splitlines() if "to the trained model" in line)
     differences = [float(cell) for cell in shown.split("model")[1].split()]
-    assert len(differences) == 4
+    assert len(differences) == 5
     assert all(0 < difference < 1e-2 for difference in differences)
     (equal,) = (line for line in result.output.splitlines() if "labels equal" in line)
-    assert equal.split()[-4:] == ["yes"] * 4
-    for title in ("MLP 30-64-1", "digits CNN", "TenSEAL, one record, unverified"):
+    assert equal.split()[-5:] == ["yes"] * 5
+    for title in ("MLP single", "CNN", "TenSEAL, one record, unverified"):
         assert title in result.output
     assert "with a true proof, but of an earlier request" in result.output
     for cheat in CHEATS:

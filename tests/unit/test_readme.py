@@ -12,16 +12,23 @@ import pytest
 import blindproof
 from blindproof.cli import app
 from blindproof.model_file import ModelFile
+from blindproof.network_publishing import NetworkModel, publish_network
+from blindproof.publishing import LinearModel
 
 
 def _blocks(root: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
 
 
-def test_the_model_file_is_a_model(repository_root: Path):
-    (text,) = _blocks(repository_root, "json")
-    model = ModelFile.model_validate(json.loads(text)).model()
-    assert model.weights.shape == (1, len(model.features))
+def test_the_model_files_are_models(repository_root: Path, tmp_path: Path):
+    linear, network = (
+        ModelFile.model_validate(json.loads(text)).model()
+        for text in _blocks(repository_root, "json")
+    )
+    assert isinstance(linear, LinearModel)
+    assert linear.weights.shape == (1, len(linear.features))
+    assert isinstance(network, NetworkModel)
+    assert publish_network(tmp_path, network).outputs == network.outputs
 
 
 def test_the_python_snippet_uses_names_that_exist(repository_root: Path):

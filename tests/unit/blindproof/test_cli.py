@@ -16,6 +16,8 @@ from blindproof.cli import app
 from blindproof.cli.tables import new_table
 from blindproof.demo import local_server
 from client_sdk import KeyStore
+from client_sdk.keystore import Ring
+from fhe_layers.moduli import modulus_chain
 from server.settings import ServerSettings
 
 COMMANDS = [
@@ -176,8 +178,8 @@ def test_a_server_process_does_not_get_the_passphrase(tmp_path, monkeypatch):
 def test_keys_shows_a_store_and_rotates_it(tmp_path, monkeypatch):
     monkeypatch.setenv("BLINDPROOF_PASSPHRASE", "passphrase")
     store = KeyStore(tmp_path / "keys")
-    secret = np.zeros(4096, dtype=np.int8)
-    epoch = store.snapshot(4096, lambda: secret).epoch
+    ring, secret = Ring(4096, modulus_chain(4096, 1)[0]), np.zeros(4096, dtype=np.int8)
+    epoch = store.snapshot(ring, lambda: secret).epoch
     store.count_disclosure(1234, epoch)
     shown = run("keys", "--keys", tmp_path / "keys")
     assert shown.exit_code == 0, shown.output
@@ -187,4 +189,4 @@ def test_keys_shows_a_store_and_rotates_it(tmp_path, monkeypatch):
     assert rotated.exit_code == 0, rotated.output
     assert store.client_id in rotated.stdout
     assert " 0 of 4,194,304" in rotated.stdout
-    assert store.snapshot(4096, lambda: secret).epoch != epoch
+    assert store.snapshot(ring, lambda: secret).epoch != epoch

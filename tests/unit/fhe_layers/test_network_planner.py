@@ -138,7 +138,7 @@ def test_a_wish_too_fine_is_refused_with_the_nearest_plan_which_then_works():
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (declared(mlp(4, 4, 4, 4, 4, 1), 4, 4, 4, 4, 4), "depth 4.*fewer squarings"),
+        (declared(mlp(4, 4, 4, 4, 1), *[2.0**20] * 4), "depth 3.*fewer squarings"),
         (declared(mlp(4, 4, 33), 4, 4), "66 enrolled keys, at most 64.*public mode"),
     ],
 )

@@ -1,0 +1,98 @@
+"""Publish a shallow network for single records: as a linear model over monomials of its features.
+
+A collapsed model is a model of its own: its card has the monomials, its commitment the
+polynomial's coefficients (docs/decisions/0012-monomials.md).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from blindproof.network_publishing import NetworkModel, plan_of, quantised_model
+from blindproof.publishing import LinearModel, linear_spec, publish_linear
+from fhe_layers.collapse import collapse
+from fhe_layers.network_planner import DEFAULT_NETWORK_PRECISION_BITS, NetworkPlan
+from fhe_layers.packing_choice import PackingChoice, choose_packing
+from fhe_layers.planner import Plan, plan
+from fhe_layers.quantise import quantise
+from protocol.errors import PlanningError
+from protocol.model import ModelCard
+from protocol.parameters import Mode, Packing
+
+
+def collapsed_model(model: NetworkModel) -> LinearModel:
+    """The integer network that would be published, multiplied out.
+
+    Raises:
+        PlanningError: it has too many monomials; says how many.
+        BlindproofError: the network cannot be quantised.
+    """
+    quantised = quantised_model(model)
+    polynomials = collapse(quantised.graph, quantised.integers.astype(np.float64))
+    weights, intercept = polynomials.real(quantised.unit)
+    return LinearModel(
+        name=f"{model.name}-single",
+        version=model.version,
+        purpose=model.purpose,
+        features=model.features,
+        weights=weights,
+        intercept=intercept,
+        outputs=model.outputs,
+        labels=model.labels,
+        link=model.link,
+        expansion=polynomials.expansion,
+    )
+
+
+def publish_collapsed(
+    models: Path,
+    model: NetworkModel,
+    *,
+    mode: Mode = Mode.PRIVATE,
+    precision_bits: float = DEFAULT_NETWORK_PRECISION_BITS,
+    allow_rounding: bool = False,
+) -> ModelCard:
+    """Publish a network for single records; the same network gives the same digest.
+
+    Coefficients are rounded to 16 bits after the network's weights were; `rounding_of` the
+    `collapsed_model` says what that changes.
+
+    Raises:
+        PlanningError: too many monomials, or no secure parameters reach the precision.
+        ModelError: rounding changes too much, or the model cannot be described.
+        BlindproofError: the network cannot be quantised or stored.
+    """
+    return publish_linear(
+        models,
+        collapsed_model(model),
+        mode=mode,
+        packings=(Packing.SINGLE,),
+        precision_bits=precision_bits,
+        allow_rounding=allow_rounding,
+    )
+
+
+def packing_for_records(
+    model: NetworkModel, records: int, *, mode: Mode, precision_bits: float
+) -> PackingChoice:
+    """Compare batch packing with the collapsed model by predicted seconds.
+
+    Raises:
+        PlanningError: neither is possible.
+        BlindproofError: the network cannot be quantised.
+    """
+    single: Plan | PlanningError
+    batch: NetworkPlan | PlanningError
+    try:
+        collapsed = collapsed_model(model)
+        spec = linear_spec(collapsed, quantise(collapsed.weights, collapsed.intercept), mode)
+        single = plan(spec, Packing.SINGLE, precision_bits=precision_bits)
+    except PlanningError as error:
+        single = error
+    try:
+        batch = plan_of(model, quantised_model(model), mode=mode, precision_bits=precision_bits)
+    except PlanningError as error:
+        batch = error
+    return choose_packing(records, batch, single)
