@@ -2,8 +2,8 @@
 
 Every layer acts on each word position alone, so the whole circuit runs on a tile of positions while
 it is in the cache; ciphertexts grow in size and scale instead of being relinearised and rescaled
-(docs/protocol.md, sections 15 and 16). `fhe_layers.layers` has one module per kind of node, the mirrors of
-those in `zk_layers.layers` that prove them.
+(docs/protocol.md, sections 15 and 16). `fhe_layers.layers` has one module per kind of node, the
+mirrors of those in `zk_layers.layers` that prove them.
 
 Symbols: K inputs, J outputs, t polynomials of an output, L limbs, n = N.
 """

@@ -255,6 +255,7 @@ def test_lowering_is_done_once_and_cannot_be_changed():
     assert (np.diff(term.outputs) >= 0).all()
 
 
+@pytest.mark.accepts("C-48")
 @pytest.mark.parametrize("graph", [EVERY_LAYER, DIGITS, linear_graph(30, 1)])
 def test_graphs_come_back(graph):
     again = Graph.from_value(decode(encode(graph.value())))
@@ -311,6 +312,7 @@ INVALID = {
 }
 
 
+@pytest.mark.rejects("C-48")
 @pytest.mark.rejects("C-45")
 @pytest.mark.parametrize("name", INVALID)
 def test_invalid_networks_are_refused(name):
@@ -319,6 +321,7 @@ def test_invalid_networks_are_refused(name):
         Graph(inputs, layers())
 
 
+@pytest.mark.accepts("C-48")
 def test_limits_are_where_they_are_said_to_be():
     octic = tuple(square(i) for i in range(3))  # x^2, x^4, x^8: tensors 1, 2, 3
     septic = (Mul(0, 1), Mul(2, 4))  # x^3, x^7: tensors 4, 5

@@ -279,6 +279,7 @@ def public_network(network: ModelCard) -> ModelCard:
     )
 
 
+@pytest.mark.accepts("C-49")
 @pytest.mark.accepts("C-45")
 @pytest.mark.parametrize("kind", ["network", "public_network"])
 def test_cards_of_networks_come_back(request, kind):
@@ -346,6 +347,7 @@ INVALID_NETWORKS = {
 }
 
 
+@pytest.mark.rejects("C-49")
 @pytest.mark.rejects("C-45")
 @pytest.mark.parametrize("name", INVALID_NETWORKS)
 def test_invalid_networks_are_refused(network, name):

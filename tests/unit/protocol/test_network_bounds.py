@@ -152,6 +152,7 @@ def extreme_integers(graph: Graph, rng: np.random.Generator, aligned: bool) -> n
 
 @pytest.mark.accepts("C-29")
 @given(st.integers(0, 2**32), st.booleans(), st.sampled_from([MLP, EVERY_LAYER]))
+@pytest.mark.accepts("C-67")
 def test_no_perturbed_input_leaves_the_bounds(seed, aligned, graph):
     rng = np.random.default_rng(seed)
     ring = replace(PARAMETERS, input_scale_log2=30)
@@ -286,6 +287,7 @@ def test_bounds_grow_with_what_they_depend_on(changes):
         assert more.no_wrap_bits < base.no_wrap_bits
 
 
+@pytest.mark.rejects("C-67")
 @pytest.mark.rejects("C-30")
 def test_values_beyond_half_of_q_have_no_margin():
     wide = Graph(1, (square(0), *[Scale(1 + i, (1 << 31) - 1) for i in range(2)]))
