@@ -134,7 +134,7 @@ class PublicNetwork:
                 known = run.omega_form(index, left, np.ascontiguousarray(sums[index]))
                 run.require_zero(index, algebra.sub(left.values[index], known))
         for index, forms in enumerate(run.constraints):
-            holds = all(form.constant == ZERO for form in forms)
+            holds = all(form.known() == ZERO for form in forms)
             require(holds, Check.SUM_CHECK, f"an equation of the reductions fails in limb {index}")
 
 

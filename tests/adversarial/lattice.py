@@ -27,21 +27,59 @@ def _orthogonalised(basis: list[Vector]) -> tuple[list[list[Fraction]], list[lis
 
 
 def reduced(basis: list[Vector]) -> list[Vector]:
-    """The basis after LLL (Lenstra, Lenstra and Lovasz 1982), delta = 3/4."""
+    """The basis after LLL (Lenstra, Lenstra and Lovasz 1982), delta = 3/4.
+
+    All in integers: d[i + 1] is the Gram determinant of the first i + 1 vectors, scaled[i][j] is
+    d[j + 1] times the Gram-Schmidt coefficient of i and j.
+    """
     basis = [list(row) for row in basis]
-    k = 1
-    while k < len(basis):
-        for j in range(k - 1, -1, -1):
-            _, factors = _orthogonalised(basis[: k + 1])
-            q = round(factors[k][j])
+    size = len(basis)
+    d, scaled = [1] + [0] * size, [[0] * size for _ in range(size)]
+
+    def orthogonalise(k: int) -> None:
+        for j in range(k + 1):
+            value = sum(x * y for x, y in zip(basis[k], basis[j], strict=True))
+            for i in range(j):
+                value = (d[i + 1] * value - scaled[k][i] * scaled[j][i]) // d[i]
+            if j < k:
+                scaled[k][j] = value
+            else:
+                d[k + 1] = value
+
+    def shorten(k: int, j: int) -> None:
+        q = (2 * scaled[k][j] + d[j + 1]) // (2 * d[j + 1])
+        if q:
             basis[k] = [x - q * y for x, y in zip(basis[k], basis[j], strict=True)]
-        vectors, factors = _orthogonalised(basis[: k + 1])
-        before, after = _dot(vectors[k - 1], vectors[k - 1]), _dot(vectors[k], vectors[k])
-        if after >= (Fraction(3, 4) - factors[k][k - 1] ** 2) * before:
-            k += 1
-        else:
-            basis[k - 1], basis[k] = basis[k], basis[k - 1]
+            scaled[k][j] -= q * d[j + 1]
+            for i in range(j):
+                scaled[k][i] -= q * scaled[j][i]
+
+    def swap(k: int, known: int) -> None:
+        basis[k - 1], basis[k] = basis[k], basis[k - 1]
+        for j in range(k - 1):
+            scaled[k - 1][j], scaled[k][j] = scaled[k][j], scaled[k - 1][j]
+        pivot = scaled[k][k - 1]
+        new = (d[k - 1] * d[k + 1] + pivot * pivot) // d[k]
+        for i in range(k + 1, known + 1):
+            old = scaled[i][k]
+            scaled[i][k] = (d[k + 1] * scaled[i][k - 1] - pivot * old) // d[k]
+            scaled[i][k - 1] = (new * old + pivot * scaled[i][k]) // d[k + 1]
+        d[k] = new
+
+    orthogonalise(0)
+    k, known = 1, 0
+    while k < size:
+        if k > known:
+            known = k
+            orthogonalise(k)
+        shorten(k, k - 1)
+        if 4 * (d[k + 1] * d[k - 1] + scaled[k][k - 1] ** 2) < 3 * d[k] ** 2:
+            swap(k, known)
             k = max(k - 1, 1)
+        else:
+            for j in range(k - 2, -1, -1):
+                shorten(k, j)
+            k += 1
     return basis
 
 

@@ -19,7 +19,17 @@ import pytest
 import kernels
 from protocol.errors import VerificationError
 from protocol.families import COMMITMENT_DEGREE, OPENING_POLYNOMIALS, Family
-from zk_layers import checks, freivalds, merkle, registration, soundness
+from zk_layers import (
+    checks,
+    freivalds,
+    merkle,
+    network,
+    public_network,
+    registration,
+    soundness,
+    statement,
+)
+from zk_layers import verify as entry_points
 from zk_layers.checks import Check
 from zk_layers.commitment import RANK, _matrix_entry, commit
 from zk_layers.enrolment import EnrolmentRelation
@@ -31,6 +41,7 @@ from zk_layers.ligero.prover import Prover
 from zk_layers.ligero.shape import COMPONENTS
 from zk_layers.ligero.verifier import verify
 from zk_layers.randomness import ProverRandomness
+from zk_layers.reduction import exchange
 from zk_layers.relation import Challenges, Relation, Witness, mask_name
 from zk_layers.shortness import Projection
 
@@ -43,7 +54,7 @@ def batch_members(relation: Relation, blocks: Blocks, limb: int) -> dict[str, Wo
     """Residues of a batch's family members in one limb, by family name."""
     assert isinstance(relation, BatchLinearRelation)
     modulus, degree = relation.moduli[limb], relation.degree
-    count, features = relation.outputs_count, relation.features_count
+    count, features = relation.outputs_count, relation.inputs_count
     arithmetic, transform = field(modulus), ntt(modulus, degree)
     weights = blocks[limb]["weights"].reshape(count, features + 1)
     masked = transform.forward(blocks[limb]["u"])
@@ -74,9 +85,7 @@ def single_members(relation: Relation, blocks: Blocks, limb: int) -> dict[str, W
     modulus, degree = relation.moduli[limb], relation.degree
     arithmetic, transform = field(modulus), ntt(modulus, degree)
     weights = blocks[limb]["weights"].reshape(relation.outputs_count, -1)
-    index, flipped = linear.weight_positions(
-        relation.outputs_count, relation.features_count, degree
-    )
+    index, flipped = linear.weight_positions(relation.outputs_count, relation.inputs_count, degree)
     row = np.ascontiguousarray(weights[:, :-1])
     polynomial = np.zeros(degree, dtype=np.uint64)
     polynomial[index] = np.where(flipped, arithmetic.neg(row), row)
@@ -281,6 +290,9 @@ class MaliciousProver(Prover):
     def check_intervals(self, relation: Relation, projected: list[list[int]]) -> None:
         """A cheat sends it anyway."""
 
+    def check_sums(self, found: tuple[int, ...], target: tuple[int, int]) -> None:
+        """Nor does it care what its polynomials give away."""
+
     def proximity_polynomials(self, limb: int, weights: Words) -> bytes:
         """Honest polynomials, replaced if an attack has better ones."""
         self.proximity_weights[limb] = weights
@@ -449,7 +461,21 @@ def without(removed: Check) -> Iterator[None]:
         if check is not removed:
             original(condition, check, detail)
 
+    modules = (
+        checks,
+        entry_points,
+        exchange,
+        freivalds,
+        linear,
+        merkle,
+        network,
+        public_network,
+        registration,
+        soundness,
+        statement,
+        verifier,
+    )
     with pytest.MonkeyPatch.context() as patch:
-        for module in (checks, freivalds, linear, merkle, registration, soundness, verifier):
+        for module in modules:
             patch.setattr(module, "require", lenient)
         yield

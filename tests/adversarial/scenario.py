@@ -17,6 +17,7 @@ import numpy.typing as npt
 import kernels
 from protocol.ciphertexts import SeededCiphertexts
 from protocol.families import WEIGHT_BOUND
+from protocol.graph import linear_graph
 from protocol.keys import EnrolledKey, KeyRequest
 from protocol.model import Feature, ModelCard, Profile
 from protocol.packing import answer_positions, weight_positions
@@ -41,14 +42,14 @@ BATCH_FLOODING, SINGLE_FLOODING = 92, 78
 SERVER_KEY = b"long-term key of a test server"
 
 
-def largest_primes(bits: int, count: int) -> tuple[int, ...]:
+def largest_primes(bits: int, count: int, degree: int = DEGREE) -> tuple[int, ...]:
     """The largest primes of so many bits that are 1 mod 2 N, descending."""
     found: list[int] = []
-    candidate = (1 << bits) + 1 - 2 * DEGREE
+    candidate = (1 << bits) + 1 - 2 * degree
     while len(found) < count:
         if is_prime(candidate):
             found.append(candidate)
-        candidate -= 2 * DEGREE
+        candidate -= 2 * degree
     return tuple(found)
 
 
@@ -117,6 +118,7 @@ def make_card(
         purpose="a test",
         mode=Mode.PRIVATE,
         features=tuple(Feature(f"x{k}", -limit, limit, 0.0, 1.0) for k in range(columns - 1)),
+        graph=linear_graph(columns - 1, outputs),
         outputs=tuple(f"y{j}" for j in range(outputs)),
         labels=(),
         link="identity",

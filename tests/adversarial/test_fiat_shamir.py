@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +15,6 @@ import pytest
 
 import zk_layers.relation
 from protocol.keys import EnrolledKey, expand_a
-from protocol.request import Request
 from tests.adversarial.altered_answers import (
     other_requests,
     single_with_flooding,
@@ -30,6 +27,7 @@ from tests.adversarial.false_keys import (
     honest,
     secrets_of,
 )
+from tests.adversarial.forgetful import forgetting, request_without
 from tests.adversarial.inverse_relation import InverseRelation, inverse_prover
 from tests.adversarial.lattice import short_solution
 from tests.adversarial.malicious_prover import (
@@ -71,36 +69,6 @@ from zk_layers.registration import RegistrationRelation
 from zk_layers.transcript import Transcript
 
 pytestmark = pytest.mark.rejects("C-07")
-
-
-@contextmanager
-def forgetting(*items: str, label: bool = False) -> Iterator[None]:
-    """Transcripts that do not absorb the items, or start without their label."""
-
-    class ForgetfulTranscript(Transcript):
-        def __init__(self, name: str) -> None:
-            super().__init__("" if label else name)
-
-        def absorb(self, label: str, data: bytes) -> None:
-            if label not in items:
-                super().absorb(label, data)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zk_layers.relation, "Transcript", ForgetfulTranscript)
-        yield
-
-
-@contextmanager
-def request_without(*indices: int) -> Iterator[None]:
-    """Requests whose value lacks some fields."""
-    full = Request.value
-
-    def value(self: Request) -> tuple:
-        return tuple(item for i, item in enumerate(full(self)) if i not in indices)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Request, "value", value)
-        yield
 
 
 REQUEST_ITEMS = {

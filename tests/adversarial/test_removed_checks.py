@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from protocol.graph import linear_graph
 from protocol.keys import EnrolledKey
 from protocol.model import Feature, ModelCard, Profile
 from protocol.parameters import CkksParameters, CodeParameters, Mode, Packing
@@ -34,6 +35,7 @@ from tests.adversarial.malicious_prover import (
     violations,
     without,
 )
+from tests.adversarial.network_scenario import TWO_OUTPUTS, make_public, moved
 from tests.adversarial.scenario import (
     DEGREE,
     MODULI,
@@ -52,7 +54,7 @@ from zk_layers.freivalds import verify_public_batch, verify_public_single
 from zk_layers.layers.linear import SingleLinearRelation
 from zk_layers.ligero.verifier import verify
 from zk_layers.prove import prove_linear
-from zk_layers.verify import verify_enrolment, verify_linear
+from zk_layers.verify import verify_enrolment, verify_linear, verify_public_network
 
 Verification = Callable[[], object]
 
@@ -185,6 +187,7 @@ def public_card(integers: np.ndarray) -> ModelCard:
         purpose="",
         mode=Mode.PUBLIC,
         features=tuple(Feature(f"x{k}", -8.0, 8.0, 0.0, 1.0) for k in range(integers.shape[1] - 1)),
+        graph=linear_graph(integers.shape[1] - 1, len(integers)),
         outputs=tuple(f"y{j}" for j in range(len(integers))),
         labels=(),
         link="identity",
@@ -227,6 +230,13 @@ def wrong_public_answer(single: Single, batch: Batch, proof: bytes) -> Verificat
     """FREIVALDS: an output word that is not the public model's."""
     card, inputs, outputs = public_answer(wrong=(1, 1, 1))
     return lambda: verify_public_batch(card, inputs, outputs)
+
+
+def wrong_public_network(single: Single, batch: Batch, proof: bytes) -> Verification:
+    """SUM_CHECK: an output word that is not the public network's."""
+    answer = make_public(TWO_OUTPUTS)
+    wrong = replace(answer, outputs=moved(answer.outputs, (1, 2, 1, 9), MODULI[1]))
+    return lambda: verify_public_network(wrong.statement, answer.proof)
 
 
 def reprofiled(single: Single, parameters: CkksParameters, limit: float = 8.0) -> Single:
@@ -304,6 +314,7 @@ FORGERIES: dict[Check, Callable[[Single, Batch, bytes], Verification]] = {
     Check.LINEAR: moved_polynomial,
     Check.QUADRATIC: bit_of_two,
     Check.MERKLE: invented_columns,
+    Check.SUM_CHECK: wrong_public_network,
     Check.FREIVALDS: wrong_public_answer,
     Check.NO_WRAP: wrapping_answer,
     Check.PRECISION: drowned_answer,
@@ -326,6 +337,7 @@ CLAIMS = {
     Check.LINEAR: "C-32",
     Check.QUADRATIC: "C-33",
     Check.MERKLE: "C-34",
+    Check.SUM_CHECK: "C-69",
     Check.FREIVALDS: "C-38",
     Check.NO_WRAP: "C-30",
     Check.PRECISION: "C-29",

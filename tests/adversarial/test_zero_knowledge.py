@@ -6,7 +6,6 @@ same distribution for very different models; and no randomness serves twice.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from dataclasses import replace
@@ -14,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import kernels
 import zk_layers.relation
 from protocol.families import Family, FamilyKind
+from tests.adversarial.distributions import SIGNIFICANCE, kolmogorov, two_samples
 from tests.adversarial.false_keys import NONCE, REQUEST, honest
 from tests.adversarial.malicious_prover import interpolated, refusal, refused_by, without
 from tests.adversarial.scenario import (
@@ -28,14 +27,13 @@ from tests.adversarial.scenario import (
     make_single,
     random_model,
 )
+from tests.adversarial.simulator import programmed, simulated, uniform
 from zk_layers.checks import Check
 from zk_layers.enrolment import EnrolmentRelation
-from zk_layers.fields import field, reed_solomon
-from zk_layers.ligero.messages import encode_projections, row_challenges
+from zk_layers.fields import reed_solomon
 from zk_layers.ligero.prover import ProjectionOutOfRange, Prover
-from zk_layers.ligero.shape import limb_shapes
 from zk_layers.ligero.verifier import verify
-from zk_layers.merkle import HASH_BYTES, LEAF_PREFIX, merkle_tree, open_leaves
+from zk_layers.merkle import HASH_BYTES
 from zk_layers.prove import EnrolmentProver, prove_linear, prove_registration
 from zk_layers.randomness import ProverRandomness
 from zk_layers.registration import RegistrationRelation
@@ -45,102 +43,9 @@ from zk_layers.transcript import Transcript
 from zk_layers.verify import verify_enrolment, verify_linear, verify_registration
 
 HVZK = pytest.mark.accepts("C-37")
-SIGNIFICANCE = 1e-6
-"""Tests of distributions fail this often by chance."""
 
 
 # ------------------------------------------------------------------------------------- simulator
-
-
-def programmed(seed: bytes) -> type[Transcript]:
-    """A transcript whose challenges are chosen beforehand: the programmed random oracle."""
-
-    class ProgrammedTranscript(Transcript):
-        def __init__(self, label: str) -> None:
-            super().__init__(label)
-            self._state = hashlib.sha256(seed).digest()
-
-        def absorb(self, label: str, data: bytes) -> None:
-            """The oracle answers whatever is asked as it was programmed."""
-
-    return ProgrammedTranscript
-
-
-def uniform(shape: tuple[int, ...], modulus: int) -> np.ndarray:
-    count = int(np.prod(shape))
-    return kernels.chacha_field(os.urandom(32), modulus, count).reshape(shape)
-
-
-def simulated(relation: Relation) -> bytes:
-    """An accepting proof made from the statement and the programmed challenges only."""
-    transcript = relation.begin()
-    relation.absorb_after_root(transcript)
-    code, shapes = relation.code, limb_shapes(relation)
-    projections = tuple(Projection.draw(transcript, family) for family in relation.families)
-    generator = ProverRandomness(os.urandom(32))
-    integers = tuple(
-        tuple(generator.masks(family.name, family.projections, family.interval))
-        for family in relation.families
-    )
-    challenges = relation.draw_challenges(transcript, projections, integers)
-    weights = [
-        row_challenges(transcript, limb, modulus, shape)
-        for limb, (modulus, shape) in enumerate(zip(relation.moduli, shapes, strict=True))
-    ]
-    positions = transcript.challenge_positions("columns", code.opened_columns, code.codeword_length)
-    messages: dict[str, list[np.ndarray]] = {"proximity": [], "linear": [], "quadratic": []}
-    columns = []
-    forms = relation.complete_forms(challenges)
-    for limb, (modulus, shape) in enumerate(zip(relation.moduli, shapes, strict=True)):
-        arithmetic, rows = field(modulus), reed_solomon(modulus, code)
-        witness = uniform((shape.witness_rows, code.opened_columns), modulus)
-        proximity = uniform((2, code.row_degree), modulus)
-        linear = uniform((2, code.linear_length), modulus)
-        constraints = shape.layout.place(forms[limb].coefficients, 2)
-        flat = constraints.reshape(-1, code.message_length)
-        values = kernels.gemm(modulus, flat, rows.lagrange(positions))
-        values = values.reshape(2, -1, code.opened_columns)
-        ones = np.ones((1, shape.witness_rows), dtype=np.uint64)
-        combined = []
-        for c in range(2):
-            missing = forms[limb].target[c] - rows.group_sum(linear[c].copy())
-            share = missing * pow(code.message_length, -1, modulus)
-            linear[c, 0] = (int(linear[c, 0]) + share) % modulus
-            products = arithmetic.mul(np.ascontiguousarray(values[c]), witness)
-            combined.append(kernels.combine_rows(modulus, products, ones)[0])
-        blinding = [
-            arithmetic.sub(
-                rows.evaluate_at(proximity, positions),
-                kernels.combine_rows(modulus, witness, weights[limb][0]),
-            ),
-            arithmetic.sub(rows.evaluate_at(linear, positions), np.stack(combined)),
-        ]
-        messages["proximity"].append(proximity)
-        messages["linear"].append(linear)
-        if shape.quadratic:
-            quotient = uniform((2, code.quotient_length), modulus)
-            vanishing = np.zeros((1, code.message_length + 1), dtype=np.uint64)
-            vanishing[0, 0], vanishing[0, -1] = modulus - 1, 1
-            factor = np.repeat(rows.evaluate_at(vanishing, positions), 2, axis=0)
-            values = arithmetic.mul(rows.evaluate_at(quotient, positions), factor)
-            first, second, product = (
-                np.ascontiguousarray(witness[shape.triples[:, i]]) for i in range(3)
-            )
-            defects = arithmetic.sub(arithmetic.mul(first, second), product)
-            defects = kernels.combine_rows(modulus, defects, weights[limb][1])
-            blinding.append(arithmetic.sub(values, defects))
-            messages["quadratic"].append(quotient)
-        columns.append(np.concatenate([witness, *blinding]))
-    opened = np.ascontiguousarray(np.concatenate(columns).T)
-    salts = np.frombuffer(os.urandom(32 * len(positions)), dtype=np.uint8).reshape(-1, 32)
-    leaves = np.frombuffer(os.urandom(HASH_BYTES * code.codeword_length), dtype=np.uint8)
-    leaves = leaves.reshape(-1, HASH_BYTES).copy()  # closed leaves hide behind their salts
-    leaves[positions] = kernels.hash_leaves(opened, salts, LEAF_PREFIX)
-    tree = merkle_tree(leaves)
-    tests = b"".join(words.tobytes() for message in messages.values() for words in message)
-    sent = encode_projections(relation.families, integers)
-    paths = open_leaves(tree, positions)
-    return tree[1].tobytes() + sent + tests + opened.tobytes() + salts.tobytes() + paths
 
 
 @HVZK
@@ -188,27 +93,6 @@ def test_simulated_and_real_proofs_have_the_same_sizes(batch, batch_proof, monke
 
 
 # --------------------------------------------------------------------------------- distributions
-
-
-def kolmogorov(sample: np.ndarray) -> float:
-    """p-value that values in [0, 1] are uniform (Kolmogorov's limit, Stephens' correction)."""
-    ordered, n = np.sort(sample), len(sample)
-    steps = np.arange(n + 1) / n
-    distance = max(np.max(steps[1:] - ordered), np.max(ordered - steps[:-1]))
-    x = distance * (math.sqrt(n) + 0.12 + 0.11 / math.sqrt(n))
-    terms = ((-1) ** (i - 1) * math.exp(-2 * (i * x) ** 2) for i in range(1, 101))
-    return min(1.0, max(0.0, 2 * math.fsum(terms)))
-
-
-def two_samples(first: np.ndarray, second: np.ndarray) -> float:
-    """p-value that two samples are of one distribution."""
-    both = np.sort(np.concatenate([first, second]))
-    below = (np.searchsorted(np.sort(s), both, side="right") / len(s) for s in (first, second))
-    distance = float(np.max(np.abs(np.subtract(*below))))
-    n = len(first) * len(second) / (len(first) + len(second))
-    x = distance * (math.sqrt(n) + 0.12 + 0.11 / math.sqrt(n))
-    terms = ((-1) ** (i - 1) * math.exp(-2 * (i * x) ** 2) for i in range(1, 101))
-    return min(1.0, max(0.0, 2 * math.fsum(terms)))
 
 
 class MaskOnlyProver(Prover):

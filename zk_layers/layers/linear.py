@@ -72,6 +72,7 @@ class LinearRelation(Relation):
     """What both packings share: the request, the blocks, the commitment's rows.
 
     Raises:
+        RequestError: not a private linear model in this packing.
         VerificationError: when words are not canonical or shapes are not the card's.
     """
 
@@ -80,8 +81,10 @@ class LinearRelation(Relation):
     def __init__(self, request: Request) -> None:
         card = request.card
         profile = card.profile(self.packing)
-        if profile.flooding_log2 is None or request.packing is not self.packing:
-            raise RequestError(f"this relation proves private models in packing '{self.packing}'")
+        if profile.flooding_log2 is None or request.packing is not self.packing or not card.linear:
+            raise RequestError(
+                f"this relation proves private linear models in packing '{self.packing}'"
+            )
         self.request = request
         self.card: ModelCard = card
         self.moduli = profile.parameters.moduli

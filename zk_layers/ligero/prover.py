@@ -33,6 +33,10 @@ class ProjectionOutOfRange(BlindproofError):  # noqa: N818  (an event, not a fau
     """A projection fell outside its interval: throw the attempt away, start afresh."""
 
 
+class UnsatisfiedError(BlindproofError):
+    """The prover's own witness is wrong: a fault of this program or of the machine."""
+
+
 class Prover:
     """One attempt at one proof; the commitment opens once."""
 
@@ -71,12 +75,15 @@ class Prover:
         padding = self.randomness.field(
             f"rows {limb}", (shape.witness_rows, code.opened_columns), modulus
         )
-        coefficients, codewords = rows.encode(messages, padding)
         blinding = self._blinding(limb)
-        parts = [codewords, *(rows.evaluate(polynomials) for polynomials in blinding.values())]
+        codewords = np.empty((shape.rows, code.codeword_length), dtype=np.uint64)
+        coefficients, _ = rows.encode(messages, padding, out=codewords[: shape.witness_rows])
+        parts = (shape.proximity, shape.linear, shape.products)
+        for part, polynomials in zip(parts, blinding.values(), strict=False):
+            rows.evaluate(polynomials, out=codewords[part])
         self.coefficients.append(coefficients)
         self.blinding.append(blinding)
-        self.codewords.append(np.concatenate(parts))
+        self.codewords.append(codewords)
 
     def _blinding(self, limb: int) -> dict[str, Words]:
         """Coefficients of the blinding rows, in row order."""
@@ -176,6 +183,18 @@ class Prover:
             if max(map(abs, values)) > family.interval:
                 raise ProjectionOutOfRange(family.name)
 
+    def check_sums(self, found: tuple[int, ...], target: tuple[int, int]) -> None:
+        """Stop when the witness does not satisfy the relation: blinding rows hide true sums only.
+
+        A polynomial with another sum would show by how much an equation fails, which may be a
+        function of the weights.
+
+        Raises:
+            UnsatisfiedError: nothing of this proof may leave the prover.
+        """
+        if found != target:
+            raise UnsatisfiedError("the witness does not satisfy the relation; no proof is sent")
+
     def proximity_polynomials(self, limb: int, weights: Words) -> bytes:
         """Random combination of all rows, plus blinding: (2, k) words."""
         modulus = self.moduli[limb]
@@ -191,11 +210,11 @@ class Prover:
             constraint = shape.layout.place(form.coefficients, COMPONENTS)
             rows = reed_solomon(self.moduli[limb], self.code)
             words = self.codewords[limb][: shape.witness_rows]
-            out += [
-                rows.linear_polynomial(constraint[c], words, self.blinding[limb]["linear"][c])
-                for c in range(COMPONENTS)
-            ]
-        return b"".join(polynomial.tobytes() for polynomial in out)
+            blinding = self.blinding[limb]["linear"]
+            polynomials = rows.linear_polynomials(constraint, words, blinding)
+            self.check_sums(tuple(map(rows.group_sum, polynomials)), form.target)
+            out.append(polynomials.tobytes())
+        return b"".join(out)
 
     def quadratic_quotients(self, limb: int, weights: Words) -> bytes:
         """Quotient by X^l - 1 of the random combination of the products' defects."""
@@ -203,15 +222,9 @@ class Prover:
         if not shape.quadratic:
             return b""
         rows = reed_solomon(self.moduli[limb], self.code)
-        return b"".join(
-            rows.quadratic_quotient(
-                self.codewords[limb][: shape.witness_rows],
-                shape.triples,
-                weights[c],
-                self.quotients[limb][c],
-            ).tobytes()
-            for c in range(COMPONENTS)
-        )
+        words = self.codewords[limb][: shape.witness_rows]
+        quotients = rows.quadratic_quotients(words, shape.triples, weights, self.quotients[limb])
+        return quotients.tobytes()
 
     def open_columns(self, positions: npt.NDArray[np.int64]) -> bytes:
         """Columns, salts and Merkle paths at the positions."""

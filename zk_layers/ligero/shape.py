@@ -74,3 +74,14 @@ def limb_shapes(relation: Relation) -> tuple[LimbShape, ...]:
         array = np.array(triples, dtype=np.int64).reshape(-1, 3)
         shapes.append(LimbShape(layout, array))
     return tuple(shapes)
+
+
+def codeword_words(relation: Relation) -> int:
+    """Words of all codewords, which a prover holds from the root to the opened columns."""
+    rows = sum(shape.rows for shape in limb_shapes(relation))
+    return rows * relation.code.codeword_length
+
+
+def witness_words(relation: Relation) -> int:
+    """Words of all witness rows before they are encoded."""
+    return sum(layout.rows for layout in relation.layouts()) * relation.code.message_length

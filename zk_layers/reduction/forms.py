@@ -38,6 +38,16 @@ class Form:
     pads: dict[int, Element] = field(default_factory=dict)
     weights: tuple[tuple[Element, WeightForm], ...] = ()
 
+    def known(self) -> Element:
+        """The value of a form in which nothing is hidden.
+
+        Raises:
+            ValueError: something is.
+        """
+        if self.first != ZERO or self.pads or self.weights:
+            raise ValueError("the value of this form is hidden")
+        return self.constant
+
 
 @dataclass(frozen=True)
 class Opened:

@@ -117,25 +117,26 @@ class NetworkSpeaker:
         """The sum-check of a power layer: omegas (limbs, 2, units), lam (limbs, 2, N)."""
         made_by = low_rank_layer(self._nodes, node.source) if _squares(node) else None
         if made_by is not None:
-            scale = node.coefficients[2]
-            if scale != 1:
-                omegas = np.stack(
-                    [
-                        field(q).scale(words, scale)
-                        for q, words in zip(self._moduli, omegas, strict=True)
-                    ]
-                )
+            # The factor goes to lam: the end of the sum-check sends omega as it is.
+            factor = node.coefficients[2]
+            scaled = [
+                field(modulus).scale(words, factor)
+                for modulus, words in zip(self._moduli, lam, strict=True)
+            ]
+            lam = lam if factor == 1 else np.stack(scaled)
             return self._gram(made_by, omegas, lam)
         coefficients = np.array(
             [[c % modulus for c in node.coefficients] for modulus in self._moduli], dtype=np.uint64
         )
-        folded = self.folded(node.source)
-        return kernels.PowerSumcheck(self._moduli, omegas, lam, folded, coefficients)
+        words = self._tensors[node.source]
+        return kernels.PowerSumcheck.of_words(
+            self._moduli, omegas, lam, words, self._sigmas, coefficients
+        )
 
     def product(self, node: Product, omegas: Words, lam: Words) -> SumcheckState:
         """The sum-check of a product layer."""
-        left, right = self.folded(node.left), self.folded(node.right)
-        return kernels.ProductSumcheck(self._moduli, omegas, lam, left, right)
+        left, right = self._tensors[node.left], self._tensors[node.right]
+        return kernels.ProductSumcheck(self._moduli, omegas, lam, left, right, self._sigmas)
 
     def contract(self, tensor: int, lam: Words) -> Words:
         """sum_n lam(n) T_sigma(k, n): words (limbs, 2, units)."""
@@ -160,13 +161,9 @@ class NetworkSpeaker:
     def _gram(self, layer: Affine, omegas: Words, lam: Words) -> SumcheckState:
         """Squares of W x + C b, with the constant C as one more input."""
         (term,) = layer.terms
-        inputs = self.folded(0)
-        limbs, _, units, degree = inputs.shape
-        rows = np.empty((limbs, 2, units + 1, degree), dtype=np.uint64)
-        rows[:, :, :units] = inputs
-        rows[:, 1, units] = 0
-        for index, modulus in enumerate(self._moduli):
-            rows[index, 0, units] = layer.bias_factor % modulus
+        words = self._tensors[0]
+        units = words.shape[0]
+        constants = np.array([layer.bias_factor % q for q in self._moduli], dtype=np.uint64)
         pointers, columns, values = term.matrix_csr(self._integers)
         if layer.bias is None:
             raise ValueError("a low-rank layer has a bias")
@@ -174,4 +171,14 @@ class NetworkSpeaker:
         columns = np.insert(columns, ends, np.int32(units))
         values = np.insert(values, ends, self._integers[layer.bias].astype(np.int32))
         pointers = pointers + np.arange(pointers.size, dtype=np.int64)
-        return kernels.GramSumcheck(self._moduli, omegas, lam, rows, pointers, columns, values)
+        return kernels.GramSumcheck(
+            self._moduli,
+            omegas,
+            lam,
+            words,
+            self._sigmas,
+            constants,
+            pointers,
+            columns,
+            values,
+        )

@@ -64,7 +64,7 @@ def test_forms_add_and_scale_as_their_values_do(a, b, factor):
     assert worth(A.scale(a, factor)) == S.mul(factor, worth(a))
     assert worth(A.scale(a, ONE)) == worth(a)
     assert worth(A.combine([(factor, a), (ONE, b)])) == S.add(S.mul(factor, worth(a)), worth(b))
-    assert A.add() == Form()
+    assert worth(A.add(a)) == worth(a)
 
 
 @given(elements)
@@ -139,7 +139,7 @@ def test_the_product_of_opened_values_is_a_form(a, b):
     y = Opened(S.sub(b, element(pads[multiplication.y])), multiplication.y)
     assert worth(product_form(A, x, y, multiplication), pads) == S.mul(a, b)
     clear = product_form(A, Opened(a, None), Opened(b, None), None)
-    assert clear == Form(S.mul(a, b))
+    assert (clear.constant, clear.pads) == (S.mul(a, b), {})
     with pytest.raises(ValueError, match="other pads"):
         product_form(A, y, x, multiplication)
 

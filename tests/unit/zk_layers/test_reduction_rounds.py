@@ -112,11 +112,11 @@ def test_an_honest_sum_check_ends_in_the_value_at_its_point(factors):
     pads = [(None,) * factors] * VARIABLES
     state = ProductState([[list(table) for table in limb] for limb in values])
     speaking = Speaking(Transcript("sum"), LIMBS)
-    points, found = run_rounds(speaking, "x", pads, claims, ALGEBRAS, state)
+    points, found = run_rounds(speaking, "x", pads, claims, algebras=ALGEBRAS, state=state)
     assert [form.constant for form in found] == ends(values, points)
     stream = io.BytesIO(b"".join(speaking.sent))
     reading = Reading(Transcript("sum"), LIMBS, stream.read)
-    again = run_rounds(reading, "x", pads, claims, ALGEBRAS, None)
+    again = run_rounds(reading, "x", pads, claims, algebras=ALGEBRAS, state=None)
     assert again[0] == points
     assert [form.constant for form in again[1]] == ends(values, points)
     assert stream.read() == b""
@@ -132,7 +132,7 @@ def test_a_padded_sum_check_says_the_same_under_its_pads(factors):
     state = ProductState([[list(table) for table in limb] for limb in values])
     speaking = Speaking(Transcript("sum"), LIMBS, pads)
     claims = [Form(total) for total in sums(values)]
-    points, found = run_rounds(speaking, "x", indices, claims, ALGEBRAS, state)
+    points, found = run_rounds(speaking, "x", indices, claims, algebras=ALGEBRAS, state=state)
     for limb, form in enumerate(found):
         assert set(form.pads) == set(range(count))
         total = form.constant
@@ -146,7 +146,9 @@ def test_a_wrong_claim_ends_in_a_wrong_value():
     claims = [Form(S[i].add(total, ONE)) for i, total in enumerate(sums(values))]
     state = ProductState([[list(table) for table in limb] for limb in values])
     speaking = Speaking(Transcript("sum"), LIMBS)
-    points, found = run_rounds(speaking, "x", [(None,) * 3] * VARIABLES, claims, ALGEBRAS, state)
+    points, found = run_rounds(
+        speaking, "x", [(None,) * 3] * VARIABLES, claims, algebras=ALGEBRAS, state=state
+    )
     for limb, value in enumerate(ends(values, points)):
         assert found[limb].constant != value
 
@@ -154,7 +156,7 @@ def test_a_wrong_claim_ends_in_a_wrong_value():
 def test_no_rounds_leave_the_claim():
     claims = [Form((5, 6)), Form((7, 8))]
     speaking = Speaking(Transcript("sum"), LIMBS)
-    points, found = run_rounds(speaking, "x", [], claims, ALGEBRAS, None)
+    points, found = run_rounds(speaking, "x", [], claims, algebras=ALGEBRAS, state=None)
     assert points == [[], []]
     assert [form.constant for form in found] == [(5, 6), (7, 8)]
     assert speaking.sent == []

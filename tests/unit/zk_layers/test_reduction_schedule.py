@@ -55,6 +55,9 @@ GRAPHS = {
     "product": Graph(3, (Dense(0, 2), Dense(0, 2), Mul(1, 2), Dense(3, 1))),
     "product with itself": Graph(3, (Dense(0, 4), Mul(1, 1), Dense(2, 1))),
     "product with the input": Graph(3, (Dense(0, 3), Mul(0, 1), Selection(2, 2))),
+    "one unit": Graph(1, (Dense(0, 1), Dense(1, 1), square(2), Dense(3, 1))),
+    "sums of itself": Graph(3, (Dense(0, 3), Add(1, 0), Add(2, 2), square(3), Dense(4, 2))),
+    "two dense layers": Graph(3, (Dense(0, 4), Dense(1, 2))),
     "selection": Graph(4, (Selection(0, 3), Dense(1, 2), square(2), Dense(3, 2))),
 }
 
