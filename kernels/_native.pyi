@@ -100,14 +100,21 @@ class ReedSolomon:
     def k(self) -> int: ...
     @property
     def n(self) -> int: ...
-    def encode(self, messages: _Words, randomness: _Words) -> tuple[_Words, _Words]:
+    def encode(
+        self, messages: _Words, randomness: _Words, out: _Words | None = None
+    ) -> tuple[_Words, _Words]:
         """``W[rows, l]``, ``W[rows, t]`` to coefficients ``W[rows, k]``, codewords ``W[rows, n]``.
 
-        The row polynomial is ``M + (X^l - 1) S``, ``S`` having the random coefficients.
+        The row polynomial is ``M + (X^l - 1) S``, ``S`` having the random coefficients. Codewords
+        are written to ``out``, when it is given, once all arguments are accepted; ``out`` may not
+        share memory with them.
         """
 
-    def evaluate(self, coefficients: _Words) -> _Words:
-        """``W[rows, m]``, ``m <= n``, to the values at every position, ``W[rows, n]``."""
+    def evaluate(self, coefficients: _Words, out: _Words | None = None) -> _Words:
+        """``W[rows, m]``, ``m <= n``, to the values at every position, ``W[rows, n]``.
+
+        ``out`` as for ``encode``.
+        """
 
     def evaluate_at(self, coefficients: _Words, positions: NDArray[np.int64]) -> _Words:
         """``W[rows, m]``, ``m <= n``, to the values at ``positions``, ``W[rows, positions]``."""
@@ -118,27 +125,29 @@ class ReedSolomon:
     def interpolate_rows(self, values: _Words) -> _Words:
         """Values on ``H``, ``W[rows, l]``, to coefficients, ``W[rows, l]``."""
 
-    def linear_polynomial(self, constraints: _Words, codewords: _Words, blinding: _Words) -> _Words:
-        """Coefficients of ``blinding + sum_i R_i P_i``, ``W[k + l - 1]``.
+    def linear_polynomials(
+        self, constraints: _Words, codewords: _Words, blinding: _Words
+    ) -> _Words:
+        """Coefficients of ``blinding[c] + sum_i R_ci P_i``, ``W[count, k + l - 1]``.
 
-        ``R_i`` takes ``constraints[i]`` (``W[rows, l]``) on ``H``; ``P_i`` is the polynomial of
-        ``codewords[i]`` (``W[rows, n]``). Rows of zero constraints cost nothing. Needs ``n`` at
-        least the smallest power of two not below ``k + l - 1``.
+        ``R_ci`` takes ``constraints[c, i]`` (``W[count, rows, l]``) on ``H``; ``P_i`` is the
+        polynomial of ``codewords[i]`` (``W[rows, n]``). Rows of zero constraints cost nothing.
+        Needs ``n`` at least the smallest power of two not below ``k + l - 1``.
         """
 
-    def quadratic_quotient(
+    def quadratic_quotients(
         self,
         codewords: _Words,
         triples: NDArray[np.int64],
         weights: _Words,
         blinding: _Words,
     ) -> _Words:
-        """The ``g`` with ``p = (X^l - 1) g``, ``W[2k - 1 - l]``.
+        """The ``g_c`` with ``p_c = (X^l - 1) g_c``, ``W[count, 2k - 1 - l]``.
 
-        ``p = (X^l - 1) blinding + sum_c weights[c] (P_a P_b - P_c)``, ``triples[c] = (a, b, c)``
-        being row numbers of ``codewords`` (``W[rows, n]``). When ``p`` does not vanish on ``H`` the
-        result is the power-series quotient from the low end. Needs ``n`` at least the smallest
-        power of two not below ``2k - 1``.
+        ``p_c = (X^l - 1) blinding[c] + sum_i weights[c, i] (P_a P_b - P_d)``, ``triples[i]``
+        (``int64[products, 3]``) being row numbers ``(a, b, d)`` of ``codewords`` (``W[rows, n]``).
+        When ``p_c`` does not vanish on ``H`` the result is the power-series quotient from the low
+        end. Needs ``n`` at least the smallest power of two not below ``2k - 1``.
         """
 
     def group_sum(self, coefficients: _Words) -> int:
@@ -245,6 +254,17 @@ class PowerSumcheck:
         h: _Words,
         coefficients: _Words,
     ) -> PowerSumcheck: ...
+    @staticmethod
+    def of_words(
+        moduli: Sequence[int],
+        omega: _Words,
+        lam: _Words,
+        words: _Words,
+        sigmas: _Words,
+        coefficients: _Words,
+    ) -> PowerSumcheck:
+        """The same for ``h = sigma_fold(words, sigmas, moduli)``, folded where it is worked on."""
+
     @property
     def rounds(self) -> int:
         """The number of all rounds."""
@@ -269,10 +289,20 @@ class PowerSumcheck:
 
 @final
 class ProductSumcheck:
-    """Prover of ``sum_{k, n} omega(k) lam(n) a(k, n) b(k, n)``; ``a`` and ``b`` as ``h`` above."""
+    """Prover of ``sum_{k, n} omega(k) lam(n) a(k, n) b(k, n)``.
+
+    The factors are given by words, as ``h`` in ``PowerSumcheck.of_words``: ``W[K, P, L, N]`` and
+    ``W[K, P', L, N]``.
+    """
 
     def __new__(
-        cls, moduli: Sequence[int], omega: _Words, lam: _Words, a: _Words, b: _Words
+        cls,
+        moduli: Sequence[int],
+        omega: _Words,
+        lam: _Words,
+        a: _Words,
+        b: _Words,
+        sigmas: _Words,
     ) -> ProductSumcheck: ...
     @property
     def rounds(self) -> int:
@@ -291,9 +321,11 @@ class ProductSumcheck:
 class GramSumcheck:
     """Prover of ``sum_{k, n} omega(k) lam(n) h(k, n)^2`` for ``h(k, n) = sum_d w[k, d] x(d, n)``.
 
-    ``h`` is never stored. ``x`` is ``W[L, 2, D, N]``; ``w`` is sparse by rows, the entries of row
-    ``k`` being ``values[indptr[k]:indptr[k + 1]]`` at the same part of ``columns`` (those of one
-    column are added).
+    ``h`` is never stored. The first ``D - 1`` rows of ``x`` are those of ``sigma_fold(words,
+    sigmas, moduli)``, ``words`` being ``W[D - 1, P, L, N]``; the last one is ``constants``
+    (``W[L]``) everywhere. ``w`` is sparse by rows, the entries of row ``k`` being
+    ``values[indptr[k]:indptr[k + 1]]`` at the same part of ``columns`` (those of one column are
+    added).
     """
 
     def __new__(
@@ -301,7 +333,9 @@ class GramSumcheck:
         moduli: Sequence[int],
         omega: _Words,
         lam: _Words,
-        x: _Words,
+        words: _Words,
+        sigmas: _Words,
+        constants: _Words,
         indptr: NDArray[np.int64],
         columns: NDArray[np.int32],
         values: NDArray[np.int32],

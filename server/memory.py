@@ -12,10 +12,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from protocol.families import BINARY_PROJECTIONS, OPENING_SIZE
 from protocol.keys import KeyRequest
 from protocol.model import ModelCard
-from protocol.parameters import Packing
-from server.networks import tensors_kept
+from protocol.parameters import LINEAR_CODE, NETWORK_CODE, QUADRATIC_CODE, Mode, Packing
+from server.jobs import keys_used
+from server.networks import pads_committed, tensors_kept
 from server.refusals import Refusal
 from wire.framing import WORD_BYTES
 from wire.inference import input_ciphertexts, output_shapes
@@ -27,6 +29,11 @@ _COPIES_OF_OUTPUTS = 3
 """Bare, sanitised, and as messages."""
 _COPIES_OF_KEYS = 2
 """b as received, and a once expanded."""
+_COPIES_OF_PAIRS = 4
+"""(b, a) stacked for the sanitiser, and again for the proof."""
+_LINEAR_FAMILIES = 4
+_SPARE_ROWS = 10
+"""Of a limb: at most four blocks start a row of their own, and six rows blind the tests."""
 
 
 class MemoryBudget:
@@ -59,16 +66,49 @@ class MemoryBudget:
 
 
 def inference_bytes(card: ModelCard, packing: Packing) -> int:
-    """Words of one request: inputs, outputs, and the tensors its proof starts from."""
+    """Words of one request.
+
+    Inputs, outputs and, as far as the model has them, the key pairs that hide the outputs, the
+    tensors the proof starts from, and the proof's codewords.
+    """
     parameters = card.profile(packing).parameters
     polynomial = len(parameters.moduli) * parameters.ring_degree
     words = _COPIES_OF_INPUTS * input_ciphertexts(card, packing) * polynomial
     words += _COPIES_OF_OUTPUTS * sum(map(math.prod, output_shapes(card, packing)))
+    if card.mode is Mode.PRIVATE:
+        words += _COPIES_OF_PAIRS * keys_used(card, packing) * polynomial
+    words += codeword_words(card, packing)
     if not card.linear:
         tensors = card.graph.tensors(parameters.input_scale_log2)
         kept = (tensors[index] for index in tensors_kept(card, packing))
         words += polynomial * sum(tensor.units * tensor.polys for tensor in kept)
     return WORD_BYTES * words
+
+
+def codeword_words(card: ModelCard, packing: Packing) -> int:
+    """Codewords of one private answer's proof: an upper bound, a few rows a limb above the exact.
+
+    Known before there is a statement: what is committed in a limb is the model's integers, u and
+    the masks; the bits of a single record's noise, or the pads of a network's proof; in the first
+    limb the opening.  That u is absent from dropped limbs is not counted.
+    """
+    profile = card.profile(packing)
+    if profile.flooding_log2 is None:
+        return 0
+    parameters = profile.parameters
+    elements = card.graph.integers_count + parameters.ring_degree
+    if not card.linear:
+        code, families = NETWORK_CODE, card.graph.output_polys + 3
+        elements += pads_committed(card, packing)
+    elif packing is Packing.SINGLE:
+        code, families = QUADRATIC_CODE, _LINEAR_FAMILIES
+        elements += len(card.outputs) * (profile.flooding_log2 + 1)
+    else:
+        code, families = LINEAR_CODE, _LINEAR_FAMILIES
+    elements += families * BINARY_PROJECTIONS
+    rows = len(parameters.moduli) * (-(-elements // code.message_length) + _SPARE_ROWS)
+    rows += OPENING_SIZE // code.message_length
+    return rows * code.codeword_length
 
 
 def enrolment_bytes(request: KeyRequest) -> int:

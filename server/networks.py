@@ -17,9 +17,10 @@ from protocol.model import ModelCard
 from protocol.parameters import Mode, Packing
 from server.jobs import Job
 from wire.inference import BatchOutputs
-from zk_layers.network import NetworkWitness, network_relation
+from zk_layers.network import NetworkRelation, NetworkWitness, network_relation
 from zk_layers.prove import prove_network, prove_public_network
 from zk_layers.public_network import public_network
+from zk_layers.reduction.schedule import schedule_of
 from zk_layers.reduction.speaker import kept_tensors
 
 
@@ -27,6 +28,15 @@ def tensors_kept(card: ModelCard, packing: Packing) -> tuple[int, ...]:
     """The tensors a proof starts from, by index; all others live for a tile's time only."""
     scale = card.profile(packing).parameters.input_scale_log2
     return kept_tensors(card.graph, scale, hidden=card.mode is Mode.PRIVATE)
+
+
+def pads_committed(card: ModelCard, packing: Packing) -> int:
+    """Field elements that hide a private answer's reductions, per limb."""
+    parameters = card.profile(packing).parameters
+    schedule = schedule_of(
+        card.graph, parameters.input_scale_log2, parameters.ring_degree, hidden=True
+    )
+    return 2 * schedule.pads.count
 
 
 def predicted_seconds(job: Job) -> dict[str, float]:
@@ -69,10 +79,14 @@ def sanitise(
 
 def prove(job: Job, outputs: BatchOutputs, witness: NetworkWitness, prover_key: bytes) -> bytes:
     """The proof of a private answer."""
+    return prove_network(answer_relation(job, outputs), witness, prover_key)
+
+
+def answer_relation(job: Job, outputs: BatchOutputs) -> NetworkRelation:
+    """What a private answer claims."""
     if job.key is None:
         raise RequestError("a private answer needs an enrolled key")
-    relation = network_relation(job.request, job.ciphertexts, job.key, outputs.words)
-    return prove_network(relation, witness, prover_key)
+    return network_relation(job.request, job.ciphertexts, job.key, outputs.words)
 
 
 def prove_public(job: Job, outputs: BatchOutputs, kept: Mapping[int, Words]) -> bytes:

@@ -26,7 +26,7 @@ from zk_layers.randomness import ProverRandomness
 from zk_layers.reduction.exchange import Speaking
 from zk_layers.reduction.speaker import NetworkSpeaker
 from zk_layers.registration import RegistrationRelation
-from zk_layers.relation import Challenges
+from zk_layers.relation import Challenges, Witness
 
 Words = npt.NDArray[np.uint64]
 
@@ -43,6 +43,11 @@ def prove_linear(
 
 def prove_network(relation: NetworkRelation, secrets: NetworkWitness, server_key: bytes) -> bytes:
     """Prove one answer of a private network."""
+    return prove(relation, network_witness(relation, secrets), server_key)
+
+
+def network_witness(relation: NetworkRelation, secrets: NetworkWitness) -> Witness:
+    """The witness of a network's answer, with the prover's side of the reductions."""
     profile = relation.card.profile(relation.request.packing)
     nodes = relation.graph.nodes(profile.parameters.input_scale_log2)
     tensors = {0: relation.inputs, **secrets.tensors}
@@ -58,8 +63,7 @@ def prove_network(relation: NetworkRelation, secrets: NetworkWitness, server_key
             pads=pads,
         )
 
-    witness = replace(relation.witness(secrets), speaker=speaker)
-    return prove(relation, witness, server_key)
+    return replace(relation.witness(secrets), speaker=speaker)
 
 
 def prove_public_network(statement: PublicNetwork, tensors: Mapping[int, Words]) -> bytes:

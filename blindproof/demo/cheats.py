@@ -15,12 +15,14 @@ from fhe_layers import rns
 from fhe_layers.network import Evaluation
 from protocol.digests import Words
 from protocol.parameters import Packing
+from server import networks
 from server.inference import InferenceEngine, Sanitised, answer_relation
 from server.jobs import Job
 from server.registry import ModelBundle
-from wire.inference import Response, SingleOutputs
-from zk_layers.layers.linear import LinearWitness
-from zk_layers.ligero.prover import prove
+from wire.inference import BatchOutputs, Response, SingleOutputs
+from zk_layers.ligero.prover import Prover, prove
+from zk_layers.network import NetworkWitness
+from zk_layers.prove import network_witness
 from zk_layers.relation import Witness
 
 
@@ -85,14 +87,35 @@ class DishonestEngine(InferenceEngine):
         return sanitised
 
     def prove(self, job: Job, sanitised: Sanitised) -> bytes:
-        """Commit to the changed weight in the limb where it was used, to make that limb true."""
-        if self.cheat is not Cheat.ONE_LIMB or not isinstance(sanitised.witness, LinearWitness):
+        """Prove a false statement as well as can be.
+
+        A weight changed in one limb is committed to as changed in that limb, to make it true.
+        """
+        if self.cheat is Cheat.NONE or sanitised.witness is None:
             return super().prove(job, sanitised)
+        if isinstance(sanitised.witness, NetworkWitness):
+            network = networks.answer_relation(job, _batch(sanitised))
+            witness = network_witness(network, sanitised.witness)
+            return prove(network, witness, self.prover_key, Unscrupulous)
         relation = answer_relation(job, sanitised.outputs)
-        honest = relation.witness(sanitised.witness)
-        last = dict(honest.blocks[-1])
-        weights = last["weights"].copy()
-        weights[0] = (int(weights[0]) + 1) % relation.moduli[-1]
-        last["weights"] = np.ascontiguousarray(weights)
-        glued = Witness((*honest.blocks[:-1], last), honest.families)
-        return prove(relation, glued, self.prover_key)
+        witness = relation.witness(sanitised.witness)
+        if self.cheat is Cheat.ONE_LIMB:
+            last = dict(witness.blocks[-1])
+            weights = last["weights"].copy()
+            weights[0] = (int(weights[0]) + 1) % relation.moduli[-1]
+            last["weights"] = np.ascontiguousarray(weights)
+            witness = Witness((*witness.blocks[:-1], last), witness.families)
+        return prove(relation, witness, self.prover_key, Unscrupulous)
+
+
+class Unscrupulous(Prover):
+    """Sends what an honest prover would not: a proof of something false."""
+
+    def check_sums(self, found: tuple[int, ...], target: tuple[int, int]) -> None:
+        """Look away."""
+
+
+def _batch(sanitised: Sanitised) -> BatchOutputs:
+    if not isinstance(sanitised.outputs, BatchOutputs):
+        raise TypeError("networks answer batches")
+    return sanitised.outputs

@@ -14,8 +14,10 @@ FIELD = kernels.Modulus(Q)
 TRANSFORM = kernels.NegacyclicNtt(Q, 8)
 CODE = kernels.ReedSolomon(Q, 4, 3, 32)
 EXTENSION = kernels.Extension(Q)
-SUMCHECK = kernels.ProductSumcheck(
-    [Q], *(np.ones((1, 2, *shape), dtype=np.uint64) for shape in ((2,), (2,), (2, 2), (2, 2)))
+SUMCHECK = kernels.PowerSumcheck(
+    [Q],
+    *(np.ones((1, 2, *shape), dtype=np.uint64) for shape in ((2,), (2,), (2, 2))),
+    np.ones((1, 3), dtype=np.uint64),
 )
 PROGRAM = kernels.TileProgram([Q], 2, 2)
 
@@ -39,13 +41,13 @@ CALLS = {
     TRANSFORM.forward_transpose: "a",
     TRANSFORM.inverse_transpose: "a",
     kernels.ReedSolomon: "qccc",
-    CODE.encode: "aa",
-    CODE.evaluate: "a",
+    CODE.encode: "aao",
+    CODE.evaluate: "ao",
     CODE.evaluate_at: "aa",
     CODE.lagrange: "a",
     CODE.interpolate_rows: "a",
-    CODE.linear_polynomial: "aaa",
-    CODE.quadratic_quotient: "aaaa",
+    CODE.linear_polynomials: "aaa",
+    CODE.quadratic_quotients: "aaaa",
     CODE.group_sum: "a",
     kernels.TileProgram: "mcc",
     PROGRAM.affine: "cta",
@@ -60,8 +62,9 @@ CALLS = {
     EXTENSION.inner_words: "aa",
     EXTENSION.eq_table: "a",
     kernels.PowerSumcheck: "maaaa",
-    kernels.ProductSumcheck: "maaaa",
-    kernels.GramSumcheck: "maaaaaa",
+    kernels.PowerSumcheck.of_words: "maaaaa",
+    kernels.ProductSumcheck: "maaaaa",
+    kernels.GramSumcheck: "maaaaaaaa",
     SUMCHECK.message: "",
     SUMCHECK.bind: "a",
     SUMCHECK.final: "",
@@ -141,7 +144,9 @@ def junk(rng, kind):
     """One argument of a kind: mostly right, sometimes near it, sometimes anything."""
     if rng.random() < 0.1:
         return JUNK[rng.integers(0, len(JUNK))]
-    if kind == "a":
+    if kind == "o" and rng.random() < 0.5:
+        return None
+    if kind in "ao":
         return junk_array(rng)
     if kind == "A":
         return [junk_array(rng) for _ in range(rng.integers(0, 3))]
@@ -193,11 +198,12 @@ def test_plausible_arguments_of_random_sizes(seed):
         FIELD.add: ("u8", 2, "u8", 2),
         FIELD.dot: ("u8", 1, "u8", 1),
         FIELD.reduce_wide: ("u8", 2),
-        CODE.encode: ("u8", 2, "u8", 2),
+        CODE.encode: ("u8", 2, "u8", 2, "u8", 2),
+        CODE.evaluate: ("u8", 2, "u8", 2),
         CODE.evaluate_at: ("u8", 2, "i8", 1),
         CODE.lagrange: ("i8", 1),
-        CODE.linear_polynomial: ("u8", 2, "u8", 2, "u8", 1),
-        CODE.quadratic_quotient: ("u8", 2, "i8", 2, "u8", 1, "u8", 1),
+        CODE.linear_polynomials: ("u8", 3, "u8", 2, "u8", 2),
+        CODE.quadratic_quotients: ("u8", 2, "i8", 2, "u8", 2, "u8", 2),
         EXTENSION.mul: ("u8", 2, "u8", 2),
         EXTENSION.inner: ("u8", 2, "u8", 2),
         EXTENSION.combine_words: ("u8", 2, "u8", 2),

@@ -76,34 +76,89 @@ def test_lagrange(pair, data):
     assert lists(found) == [twin.lagrange(twin.point(position)) for position in positions]
 
 
-@given(codes(), generators(), st.integers(0, 10))
-def test_linear_polynomial(pair, rng, rows):
+@given(codes(), generators(), st.integers(0, 3), st.integers(0, 2))
+def test_results_in_arrays_of_the_caller(pair, rng, before, after):
+    code, twin = pair
+    rows = 2
+    messages, randomness = words(rng, twin.q, rows, twin.l), words(rng, twin.q, rows, twin.t)
+    coefficients, codewords = code.encode(messages, randomness)
+    room = np.full((before + rows + after, twin.n), 7, dtype=np.uint64)
+    part = room[before : before + rows]
+    found, written = code.encode(messages, randomness, out=part)
+    assert written is part
+    assert np.array_equal(found, coefficients)
+    assert np.array_equal(part, codewords)
+    part[:] = 7
+    assert code.evaluate(coefficients, out=part) is part
+    assert np.array_equal(part, codewords)
+    assert np.all(room[:before] == 7)
+    assert np.all(room[before + rows :] == 7)
+
+
+def test_refused_arrays_of_the_caller():
+    q = PRIMES[3]
+    code = ReedSolomon(q, 4, 2, 16)
+    messages, randomness = np.zeros((3, 4), dtype=np.uint64), np.zeros((3, 2), dtype=np.uint64)
+    room = np.full((6, 32), 7, dtype=np.uint64)
+    read_only = np.zeros((3, 16), dtype=np.uint64)
+    read_only.flags.writeable = False
+    raw = np.zeros(3 * 16 * 8 + 1, dtype=np.uint8)[1:]
+    for message, error, out in (
+        (r"out: expected shape \[3, 16\]", ValueError, np.zeros((2, 16), dtype=np.uint64)),
+        ("out: expected shape", ValueError, np.zeros(48, dtype=np.uint64)),
+        ("out: expected a C-contiguous array", ValueError, room[:3, :16]),
+        ("out: expected a C-contiguous array", ValueError, np.zeros((16, 3), dtype=np.uint64).T),
+        ("out: expected an aligned array", ValueError, raw.view(np.uint64).reshape(3, 16)),
+        ("not writeable", ValueError, read_only),
+        ("expected an array of uint64", TypeError, np.zeros((3, 16), dtype=np.int64)),
+        ("found list", TypeError, [1]),
+    ):
+        with pytest.raises(error, match=message):
+            code.encode(messages, randomness, out=out)
+    out = np.full((3, 16), 7, dtype=np.uint64)
+    with pytest.raises(ValueError, match="messages: expected words below"):
+        code.encode(messages + np.uint64(q), randomness, out=out)
+    with pytest.raises(ValueError, match="coefficients: expected words below"):
+        code.evaluate(messages + np.uint64(q), out=out)
+    assert np.all(out == 7)
+    # An argument that shares its memory would change while it is read.
+    square = np.zeros((3, 16), dtype=np.uint64)
+    with pytest.raises(ValueError, match="already borrowed"):
+        code.evaluate(square, out=square)
+
+
+@given(codes(), generators(), st.integers(0, 10), st.integers(0, 3))
+def test_linear_polynomials(pair, rng, rows, count):
     code, twin = pair
     length = twin.k + twin.l - 1
     polynomials = words(rng, twin.q, rows, twin.k)
-    constraints = words(rng, twin.q, rows, twin.l)
-    constraints[rng.random(rows) < 0.3] = 0
-    blinding = words(rng, twin.q, length)
+    constraints = words(rng, twin.q, count, rows, twin.l)
+    constraints[rng.random((count, rows)) < 0.3] = 0
+    constraints[:, rng.random(rows) < 0.2] = 0
+    blinding = words(rng, twin.q, count, length)
     codewords = code.evaluate(polynomials)
     if length > twin.n:
         with pytest.raises(ValueError, match="for the linear polynomial"):
-            code.linear_polynomial(constraints, codewords, blinding)
+            code.linear_polynomials(constraints, codewords, blinding)
         return
-    found = code.linear_polynomial(constraints, codewords, blinding)
-    wanted = twin.linear_polynomial(lists(constraints), lists(polynomials), column(blinding))
-    assert column(found) == wanted
+    found = code.linear_polynomials(constraints, codewords, blinding)
+    assert lists(found) == [
+        twin.linear_polynomial(lists(lines), lists(polynomials), column(blind))
+        for lines, blind in zip(constraints, blinding, strict=True)
+    ]
     # The sum over the group is the constraint itself, up to the blinding's own sum.
     messages = [[evaluate(p, h, twin.q) for h in twin.group] for p in lists(polynomials)]
-    claim = sum(
-        c * m
-        for line, message in zip(lists(constraints), messages, strict=True)
-        for c, m in zip(line, message, strict=True)
-    )
-    assert code.group_sum(found) == (claim + twin.group_sum(column(blinding))) % twin.q
+    for lines, blind, polynomial in zip(constraints, blinding, found, strict=True):
+        claim = sum(
+            c * m
+            for line, message in zip(lists(lines), messages, strict=True)
+            for c, m in zip(line, message, strict=True)
+        )
+        assert code.group_sum(polynomial) == (claim + twin.group_sum(column(blind))) % twin.q
 
 
-@given(codes(), generators(), st.booleans(), st.integers(0, 4))
-def test_quadratic_quotient(pair, rng, honest, count):
+@given(codes(), generators(), st.booleans(), st.integers(0, 40), st.integers(0, 3))
+def test_quadratic_quotients(pair, rng, honest, products, count):
     code, twin = pair
     q = twin.q
     messages = words(rng, q, 3, twin.l)
@@ -111,27 +166,29 @@ def test_quadratic_quotient(pair, rng, honest, count):
         messages[2] = messages[0].astype(object) * messages[1].astype(object) % q
     randomness = words(rng, q, 3, twin.t)
     coefficients, codewords = code.encode(messages, randomness)
-    triples = np.tile(np.array([0, 1, 2]), (count, 1))
+    triples = np.tile(np.array([0, 1, 2]), (products, 1))
     if not honest:
-        triples = rng.integers(0, 3, (count, 3))
-    weights = words(rng, q, count)
-    blinding = words(rng, q, 2 * twin.k - 1 - twin.l)
+        triples = rng.integers(0, 3, (products, 3))
+    weights = words(rng, q, count, products)
+    blinding = words(rng, q, count, 2 * twin.k - 1 - twin.l)
     if 2 * twin.k - 1 > twin.n:
         with pytest.raises(ValueError, match="for the quadratic polynomial"):
-            code.quadratic_quotient(codewords, triples, weights, blinding)
+            code.quadratic_quotients(codewords, triples, weights, blinding)
         return
-    found = column(code.quadratic_quotient(codewords, triples, weights, blinding))
+    found = code.quadratic_quotients(codewords, triples, weights, blinding)
     rows = lists(coefficients)
-    wanted = twin.quadratic_quotient(
-        rows, [tuple(t) for t in triples.tolist()], column(weights), column(blinding)
-    )
-    assert found == wanted
+    listed = [tuple(t) for t in triples.tolist()]
+    assert lists(found) == [
+        twin.quadratic_quotient(rows, listed, column(line), column(blind))
+        for line, blind in zip(weights, blinding, strict=True)
+    ]
     if honest:
         x = twin.point(1)
         a, b, c = (evaluate(row, x, q) for row in rows)
         vanishing = pow(x, twin.l, q) - 1
-        left = vanishing * evaluate(column(blinding), x, q) + sum(column(weights)) * (a * b - c)
-        assert left % q == vanishing * evaluate(found, x, q) % q
+        for line, blind, quotient in zip(weights, blinding, found, strict=True):
+            left = vanishing * evaluate(column(blind), x, q) + sum(column(line)) * (a * b - c)
+            assert left % q == vanishing * evaluate(column(quotient), x, q) % q
 
 
 @given(codes(), generators(), st.integers(0, 70))
@@ -155,7 +212,7 @@ def test_the_layout_of_the_protocol(rng):
             value = evaluate(column(coefficients[row]), twin.point(position), q)
             assert int(codewords[row, position]) == value
     constraints, blinding = words(rng, q, rows, 512), words(rng, q, 1148)
-    p = code.linear_polynomial(constraints, codewords, blinding)
+    (p,) = code.linear_polynomials(constraints[None], codewords, blinding[None])
     x = twin.point(7)
     interpolated = lists(code.interpolate_rows(constraints))
     wanted = evaluate(column(blinding), x, q) + sum(
@@ -191,8 +248,11 @@ def test_refusals():
         with pytest.raises(ValueError, match=r"indices in \[0, 16\)"):
             code.evaluate_at(row, np.array([position]))
     with pytest.raises(ValueError, match=r"indices in \[0, 1\)"):
-        code.quadratic_quotient(
-            row, np.array([[0, 0, 1]]), np.ones(1, dtype=np.uint64), np.zeros(7, dtype=np.uint64)
+        code.quadratic_quotients(
+            row,
+            np.array([[0, 0, 1]]),
+            np.ones((1, 1), dtype=np.uint64),
+            np.zeros((1, 7), dtype=np.uint64),
         )
     with pytest.raises(ValueError, match="rows of at most 16"):
         code.evaluate(np.zeros((1, 17), dtype=np.uint64))

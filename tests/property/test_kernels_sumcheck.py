@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import GramSumcheck, PowerSumcheck, ProductSumcheck
+from kernels import GramSumcheck, PowerSumcheck, ProductSumcheck, sigma_fold
 from tests.property.test_kernels_extension import EXTENSION_PRIMES, limbs, stack
 from tests.reference.extension import Field, elements
-from tests.reference.inputs import generators, words
+from tests.reference.inputs import generators, limb_words, words
 
 sizes = st.sampled_from([1, 2, 3, 4, 5, 8, 9])
+polys = st.sampled_from([1, 2, 3, 4, 5])
 columns = st.sampled_from([1, 2, 3, 8, 17, 33])
+shapes = st.tuples(sizes, columns)
 
 
 def log2_ceil(length):
@@ -108,13 +110,34 @@ def test_squares(moduli, rng, k, n):
     check(prover, moduli, [omega, lam, h], summands, 3)
 
 
-@given(limbs, generators(), sizes, columns)
+@given(limbs, generators(), shapes, polys, st.integers(1, 4))
 @settings(max_examples=40)
-def test_products(moduli, rng, k, n):
-    omega, lam = stack(rng, moduli, 2, k), stack(rng, moduli, 2, n)
-    a, b = stack(rng, moduli, 2, k, n), stack(rng, moduli, 2, k, n)
-    prover = ProductSumcheck(moduli, omega, lam, a, b)
-    check(prover, moduli, [omega, lam, a, b], [product] * len(moduli), 3)
+def test_powers_of_words(moduli, rng, shape, count, degree):
+    k, n = shape
+    omega, lam, sigmas = (stack(rng, moduli, 2, *shape) for shape in ((k,), (n,), ()))
+    tensor = limb_words(rng, moduli, k, count, n)
+    coefficients = stack(rng, moduli, degree + 1)
+    of_words = PowerSumcheck.of_words(moduli, omega, lam, tensor, sigmas, coefficients)
+    h = sigma_fold(tensor, sigmas, moduli)
+    of_elements = PowerSumcheck(moduli, omega, lam, h, coefficients)
+    assert of_words.rounds == of_elements.rounds
+    for _ in range(of_words.rounds):
+        assert np.array_equal(of_words.message(), of_elements.message())
+        x = stack(rng, moduli, 2)
+        of_words.bind(x)
+        of_elements.bind(x)
+    assert np.array_equal(of_words.final(), of_elements.final())
+
+
+@given(limbs, generators(), shapes, polys, polys)
+@settings(max_examples=40)
+def test_products(moduli, rng, shape, left, right):
+    k, n = shape
+    omega, lam, sigmas = (stack(rng, moduli, 2, *shape) for shape in ((k,), (n,), ()))
+    a, b = limb_words(rng, moduli, k, left, n), limb_words(rng, moduli, k, right, n)
+    prover = ProductSumcheck(moduli, omega, lam, a, b, sigmas)
+    factors = [sigma_fold(tensor, sigmas, moduli) for tensor in (a, b)]
+    check(prover, moduli, [omega, lam, *factors], [product] * len(moduli), 3)
 
 
 def sparse(rng, k, rank):
@@ -130,19 +153,29 @@ def sparse(rng, k, rank):
     return (indptr, positions, values), full
 
 
-@given(limbs, generators(), sizes, columns, st.sampled_from([1, 3, 4, 5, 9]))
+def with_constants(folded, constants):
+    """``W[L, 2, D - 1, N]`` and one more row of constants."""
+    limbs, _, _, n = folded.shape
+    row = np.zeros((limbs, 2, 1, n), dtype=np.uint64)
+    row[:, 0] = constants[:, None, None]
+    return np.concatenate([folded, row], axis=2)
+
+
+@given(limbs, generators(), shapes, st.sampled_from([0, 1, 3, 4, 5, 9]), polys)
 @settings(max_examples=40)
-def test_squares_of_low_rank(moduli, rng, k, n, rank):
-    omega, lam = stack(rng, moduli, 2, k), stack(rng, moduli, 2, n)
-    x = stack(rng, moduli, 2, rank, n)
-    w, full = sparse(rng, k, rank)
+def test_squares_of_low_rank(moduli, rng, shape, units, count):
+    k, n = shape
+    omega, lam, sigmas = (stack(rng, moduli, 2, *shape) for shape in ((k,), (n,), ()))
+    tensor, constants = limb_words(rng, moduli, units, count, n), stack(rng, moduli)
+    x = with_constants(sigma_fold(tensor, sigmas, moduli), constants)
+    w, full = sparse(rng, k, units + 1)
     h = np.stack(
         [
             [full @ component.astype(object) % q for component in rows]
             for rows, q in zip(x, moduli, strict=True)
         ]
     ).astype(np.uint64)
-    prover = GramSumcheck(moduli, omega, lam, x, *w)
+    prover = GramSumcheck(moduli, omega, lam, tensor, sigmas, constants, *w)
     summands = [power([0, 0, 1])] * len(moduli)
     check(prover, moduli, [omega, lam, h], summands, 3)
 
@@ -152,19 +185,27 @@ def test_gram_and_power_agree_across_tasks(n):
     rng = np.random.default_rng(n)
     moduli, k, rank = [EXTENSION_PRIMES[0], EXTENSION_PRIMES[-1]], 9, 40
     omega, lam = stack(rng, moduli, 2, k), stack(rng, moduli, 2, n)
-    x = np.stack([rng.integers(q - 5, q, (2, rank, n), dtype=np.uint64) for q in moduli])
+    tensor = np.stack([rng.integers(q - 5, q, (rank - 1, 2, n), dtype=np.uint64) for q in moduli])
+    tensor = np.ascontiguousarray(np.moveaxis(tensor, 0, 2))
+    # The two polynomials are the components of an element.
+    sigmas = np.array([[0, 1]] * 2, dtype=np.uint64)
+    constants = np.array([q - 1 for q in moduli], dtype=np.uint64)
+    x = with_constants(sigma_fold(tensor, sigmas, moduli), constants)
+    assert np.array_equal(x[:, 1, :-1], np.moveaxis(tensor[:, 1], 1, 0))
     w, full = sparse(rng, k, rank)
     h = np.stack(
         [full @ c.astype(object) % q for rows, q in zip(x, moduli, strict=True) for c in rows]
     )
     h = h.astype(np.uint64).reshape(2, 2, k, n)
     square = np.array([[0, 0, 1]] * 2, dtype=np.uint64)
+    units = np.ascontiguousarray(h.transpose(2, 1, 0, 3))
     # The same polynomial, evaluated as one of degree 3.
     cubic = np.array([[0, 0, 1, 0]] * 2, dtype=np.uint64)
     provers = (
-        GramSumcheck(moduli, omega, lam, x, *w),
+        GramSumcheck(moduli, omega, lam, tensor, sigmas, constants, *w),
         PowerSumcheck(moduli, omega, lam, h, square),
-        ProductSumcheck(moduli, omega, lam, h, h),
+        PowerSumcheck.of_words(moduli, omega, lam, units, sigmas, square),
+        ProductSumcheck(moduli, omega, lam, units, units, sigmas),
         PowerSumcheck(moduli, omega, lam, h, cubic),
     )
     for _ in range(provers[0].rounds):
@@ -183,12 +224,14 @@ def test_calls_out_of_turn():
     one = np.ones((1, 2, 1), dtype=np.uint64)
     lam = np.ones((1, 2, 2), dtype=np.uint64)
     h = np.ones((1, 2, 1, 2), dtype=np.uint64)
+    tensor = np.ones((1, 1, 1, 2), dtype=np.uint64)
     w = (np.array([0, 1]), np.zeros(1, dtype=np.int32), np.ones(1, dtype=np.int32))
     point = np.zeros((1, 2), dtype=np.uint64)
     for prover in (
         PowerSumcheck([q], one, lam, h, np.ones((1, 3), dtype=np.uint64)),
-        ProductSumcheck([q], one, lam, h, h),
-        GramSumcheck([q], one, lam, h, *w),
+        PowerSumcheck.of_words([q], one, lam, tensor, point, np.ones((1, 3), dtype=np.uint64)),
+        ProductSumcheck([q], one, lam, tensor, tensor, point),
+        GramSumcheck([q], one, lam, tensor, point, np.ones(1, dtype=np.uint64), *w),
     ):
         with pytest.raises(RuntimeError, match="rounds are left"):
             prover.final()
@@ -198,16 +241,18 @@ def test_calls_out_of_turn():
         with pytest.raises(RuntimeError, match="all rounds are over"):
             prover.bind(point)
         assert prover.final().shape[0] == 1
-    nothing_to_bind = ProductSumcheck([q], one, one, h[..., :1].copy(), h[..., :1].copy())
+    short = tensor[..., :1].copy()
+    nothing_to_bind = ProductSumcheck([q], one, one, short, short, point)
     assert nothing_to_bind.rounds == 0
-    assert nothing_to_bind.final().tolist() == [[[1, 1]] * 3]
+    assert nothing_to_bind.final().tolist() == [[[1, 1], [1, 0], [1, 0]]]
 
 
 def test_refused_arguments():
     q = EXTENSION_PRIMES[1]
     zeros = lambda *shape: np.zeros(shape, dtype=np.uint64)  # noqa: E731
-    omega, lam, h, x = zeros(1, 2, 3), zeros(1, 2, 4), zeros(1, 2, 3, 4), zeros(1, 2, 5, 4)
-    square = zeros(1, 3)
+    omega, lam, h, square = zeros(1, 2, 3), zeros(1, 2, 4), zeros(1, 2, 3, 4), zeros(1, 3)
+    tensor, rows, sigmas = zeros(3, 2, 1, 4), zeros(4, 2, 1, 4), zeros(1, 2)
+    of_words = PowerSumcheck.of_words
     indptr = np.array([0, 1, 1, 2])
     positions, values = np.zeros(2, dtype=np.int32), np.zeros(2, dtype=np.int32)
 
@@ -216,7 +261,9 @@ def test_refused_arguments():
             "moduli": [q],
             "omega": omega,
             "lam": lam,
-            "x": x,
+            "words": rows,
+            "sigmas": sigmas,
+            "constants": zeros(1),
             "indptr": indptr,
             "columns": positions,
             "values": values,
@@ -237,11 +284,40 @@ def test_refused_arguments():
         ("coefficients: expected 2 to 5", lambda: PowerSumcheck([q], omega, lam, h, zeros(1, 1))),
         ("coefficients: expected 2 to 5", lambda: PowerSumcheck([q], omega, lam, h, zeros(1, 6))),
         ("coefficients: expected shape", lambda: PowerSumcheck([q], omega, lam, h, zeros(2, 3))),
-        ("b: expected shape", lambda: ProductSumcheck([q], omega, lam, h, x)),
-        ("b: expected words below", lambda: ProductSumcheck([q], omega, lam, h, h + q)),
-        ("x: expected at least one row", lambda: gram(x=zeros(1, 2, 0, 4))),
-        ("x: expected shape", lambda: gram(x=zeros(1, 2, 5, 8))),
-        ("x: expected words below", lambda: gram(x=x + q)),
+        (
+            r"words: expected shape \[3, 2, 1, 4\], found shape \[4, 2, 1, 4\]",
+            lambda: of_words([q], omega, lam, rows, sigmas, square),
+        ),
+        ("words: expected 4 axes", lambda: of_words([q], omega, lam, lam, sigmas, square)),
+        (
+            "words: expected words below",
+            lambda: of_words([q], omega, lam, tensor + q, sigmas, square),
+        ),
+        (
+            "sigmas: expected words below",
+            lambda: of_words([q], omega, lam, tensor, sigmas + q, square),
+        ),
+        ("sigmas: expected shape", lambda: of_words([q], omega, lam, tensor, zeros(2, 2), square)),
+        (
+            "moduli: expected 1 moduli",
+            lambda: of_words(
+                [q, q], zeros(2, 2, 3), zeros(2, 2, 4), tensor, zeros(2, 2), zeros(2, 3)
+            ),
+        ),
+        (
+            "coefficients: expected 2 to 5",
+            lambda: of_words([q], omega, lam, tensor, sigmas, zeros(1, 1)),
+        ),
+        ("b: expected shape", lambda: ProductSumcheck([q], omega, lam, tensor, rows, sigmas)),
+        ("a: expected shape", lambda: ProductSumcheck([q], omega, lam, rows, tensor, sigmas)),
+        (
+            "b: expected words below",
+            lambda: ProductSumcheck([q], omega, lam, tensor, tensor + q, sigmas),
+        ),
+        ("words: expected shape", lambda: gram(words=zeros(4, 2, 1, 8))),
+        ("words: expected words below", lambda: gram(words=rows + q)),
+        ("constants: expected shape", lambda: gram(constants=zeros(2))),
+        ("constants: expected words below", lambda: gram(constants=zeros(1) + q)),
         ("indptr: expected shape", lambda: gram(indptr=indptr[1:].copy())),
         ("indptr: expected ascending", lambda: gram(indptr=np.array([0, 2, 1, 2]))),
         ("indptr: expected ascending", lambda: gram(indptr=np.array([0, 1, 1, 1]))),
@@ -253,7 +329,7 @@ def test_refused_arguments():
     ):
         with pytest.raises(ValueError, match=message):
             call()
-    prover = ProductSumcheck([q], omega, lam, h, h)
+    prover = ProductSumcheck([q], omega, lam, tensor, tensor, sigmas)
     for message, challenge in (
         ("x: expected shape", zeros(2)),
         ("x: expected words below", np.full((1, 2), q, dtype=np.uint64)),
@@ -265,9 +341,10 @@ def test_refused_arguments():
 def test_arguments_are_copied():
     rng = np.random.default_rng(5)
     q = EXTENSION_PRIMES[1]
-    omega, lam, h = (stack(rng, [q], 2, *shape) for shape in ((2,), (4,), (2, 4)))
-    prover = ProductSumcheck([q], omega, lam, h, h)
+    omega, lam, sigmas = (stack(rng, [q], 2, *shape) for shape in ((2,), (4,), ()))
+    tensor = limb_words(rng, [q], 2, 3, 4)
+    prover = ProductSumcheck([q], omega, lam, tensor, tensor, sigmas)
     before = prover.message()
-    for argument in (omega, lam, h):
+    for argument in (omega, lam, tensor, sigmas):
         argument[:] = words(rng, q, *argument.shape)
     assert np.array_equal(prover.message(), before)

@@ -244,22 +244,29 @@ def multiply_by_vanishing(quotients: Words, length: int, modulus: int) -> Words:
     return field(modulus).sub(shifted, padded)
 
 
-def prove(relation: Relation, witness: Witness, server_key: bytes) -> bytes:
+def prove(
+    relation: Relation,
+    witness: Witness,
+    server_key: bytes,
+    prover: type[Prover] = Prover,
+) -> bytes:
     """Prove a relation, starting again with fresh randomness until all projections are in range.
 
     Args:
         relation: the public statement.
         witness: what satisfies it.
         server_key: long-term secret mixed into the proof's randomness.
+        prover: makes one attempt.
 
     Raises:
+        UnsatisfiedError: the witness does not satisfy the relation.
         ProjectionOutOfRange: after MAX_ATTEMPTS, which no honest prover meets.
     """
     statement = encode(relation.statement())
     for attempt in range(MAX_ATTEMPTS):
         randomness = ProverRandomness.fresh(server_key, statement, attempt)
         try:
-            return Prover(relation, witness, randomness).answer(relation)
+            return prover(relation, witness, randomness).answer(relation)
         except ProjectionOutOfRange:
             continue
     raise ProjectionOutOfRange(f"no projection in range after {MAX_ATTEMPTS} attempts")

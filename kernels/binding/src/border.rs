@@ -7,11 +7,11 @@ use kernels_core::{Error, Modulus};
 use numpy::ndarray::IntoDimension;
 use numpy::{
     Element, PyArray, PyArray1, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods,
-    PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods, dtype,
+    PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArray, PyUntypedArrayMethods, dtype,
 };
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyInt;
+use pyo3::types::{PyInt, PyTuple};
 use rayon::prelude::*;
 
 /// Elements of the largest result: bounds what a call can allocate (2 GiB of words).
@@ -52,27 +52,33 @@ impl From<Refusal> for PyErr {
 /// A numpy array of dtype `T`, of any shape and layout.
 pub(crate) struct Array<'py, T: Element>(PyReadonlyArrayDyn<'py, T>);
 
+/// The array that an object is.
+fn typed<'a, 'py, T: Element>(
+    object: Borrowed<'a, 'py, PyAny>,
+) -> PyResult<Borrowed<'a, 'py, PyArrayDyn<T>>> {
+    let expected = dtype::<T>(object.py());
+    let Ok(untyped) = object.cast::<PyUntypedArray>() else {
+        let found = object.get_type().name()?.to_string();
+        return Err(PyTypeError::new_err(format!(
+            "expected an array of {expected}, found {found}"
+        )));
+    };
+    if !untyped.dtype().is_equiv_to(&expected) {
+        let found = untyped.dtype().to_string();
+        return Err(PyTypeError::new_err(format!(
+            "expected an array of {expected}, found an array of {found}"
+        )));
+    }
+    object
+        .cast::<PyArrayDyn<T>>()
+        .map_err(|_| PyTypeError::new_err(format!("expected an array of {expected}")))
+}
+
 impl<'py, T: Element> FromPyObject<'_, 'py> for Array<'py, T> {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let expected = dtype::<T>(object.py());
-        let Ok(untyped) = object.cast::<PyUntypedArray>() else {
-            let found = object.get_type().name()?.to_string();
-            return Err(PyTypeError::new_err(format!(
-                "expected an array of {expected}, found {found}"
-            )));
-        };
-        if !untyped.dtype().is_equiv_to(&expected) {
-            let found = untyped.dtype().to_string();
-            return Err(PyTypeError::new_err(format!(
-                "expected an array of {expected}, found an array of {found}"
-            )));
-        }
-        let array = object
-            .cast::<PyArrayDyn<T>>()
-            .map_err(|_| PyTypeError::new_err(format!("expected an array of {expected}")))?;
-        let readonly = array
+        let readonly = typed::<T>(object)?
             .try_readonly()
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(Self(readonly))
@@ -130,6 +136,70 @@ impl<T: Element> Array<'_, T> {
             ));
         }
         self.flat(name)
+    }
+}
+
+/// A numpy array that a result is written to: no other argument may share its memory.
+pub(crate) struct Output<'py, T: Element> {
+    array: Bound<'py, PyArrayDyn<T>>,
+    writable: PyReadwriteArrayDyn<'py, T>,
+}
+
+impl<'py, T: Element> FromPyObject<'_, 'py> for Output<'py, T> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let array = typed::<T>(object)?.to_owned();
+        let writable = array
+            .try_readwrite()
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(Self { array, writable })
+    }
+}
+
+impl<'py, T: Element> Output<'py, T> {
+    /// A new array, within bounds, of unspecified content.
+    ///
+    /// Of numpy's own memory, which asks for large pages: those of a large array are many.
+    pub(crate) fn new(py: Python<'py>, shape: &[usize]) -> PyResult<Self> {
+        output_size(shape)?;
+        let shape = PyTuple::new(py, shape)?;
+        py.import("numpy")?
+            .call_method1("empty", (shape, dtype::<T>(py)))?
+            .extract()
+    }
+
+    /// The array of an argument, of one exact shape, or a new one.
+    pub(crate) fn or_new(
+        py: Python<'py>,
+        name: &str,
+        given: Option<Self>,
+        shape: &[usize],
+    ) -> PyResult<Self> {
+        let Some(output) = given else {
+            return Self::new(py, shape);
+        };
+        let found = output.array.shape();
+        if found != shape {
+            let expected = format_args!("shape {shape:?}");
+            return Err(Refusal::new(name, expected, format_args!("shape {found:?}")).into());
+        }
+        if !output.array.is_c_contiguous() {
+            return Err(Refusal::new(name, "a C-contiguous array", "another layout").into());
+        }
+        Ok(output)
+    }
+
+    /// The elements in C order.
+    pub(crate) fn elements(&mut self, name: &str) -> Result<&mut [T], Refusal> {
+        self.writable
+            .as_slice_mut()
+            .map_err(|_| Refusal::new(name, "an aligned array", "a misaligned one"))
+    }
+
+    /// The array, written.
+    pub(crate) fn finish(self) -> Bound<'py, PyArrayDyn<T>> {
+        self.array
     }
 }
 

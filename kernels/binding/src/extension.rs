@@ -1,5 +1,6 @@
 //! `Extension` and products over it for all limbs.
 
+use kernels_core::extension::words::Folded;
 use kernels_core::extension::{Element, rows, words};
 use numpy::{PyArray1, PyArray2, PyArray3, PyArray4, PyArrayDyn};
 use pyo3::prelude::*;
@@ -183,6 +184,31 @@ pub(crate) fn points<'a>(
     Ok(pairs(words))
 }
 
+/// Ciphertexts `[count, poly, limb, n]` at one point per limb.
+pub(crate) fn folded<'a>(
+    name: &str,
+    words: &'a Array<'_, u64>,
+    sigmas: &'a Array<'_, u64>,
+    (moduli, fields): (&[Prime], &[kernels_core::Extension]),
+) -> Result<Folded<'a>, Refusal> {
+    let (shape, words) = ciphertexts(name, words, moduli)?;
+    let sigmas = points("sigmas", sigmas, fields)?;
+    Ok(Folded {
+        words,
+        shape,
+        sigmas,
+    })
+}
+
+pub(crate) fn canonical_folded(
+    name: &str,
+    folded: Folded<'_>,
+    fields: &[kernels_core::Extension],
+) -> Result<(), Refusal> {
+    let moduli: Vec<_> = fields.iter().map(|field| *field.modulus()).collect();
+    canonical_limbs(name, folded.words, &moduli, folded.shape)
+}
+
 /// `sum_p sigma^p words[:, p]`.
 #[pyfunction]
 pub(crate) fn sigma_fold<'py>(
@@ -191,15 +217,14 @@ pub(crate) fn sigma_fold<'py>(
     sigmas: Array<'py, u64>,
     moduli: Vec<Prime>,
 ) -> PyResult<Bound<'py, PyArray4<u64>>> {
-    let (shape, words) = ciphertexts("words", &words, &moduli)?;
     let fields = fields(&moduli);
-    let sigmas = points("sigmas", &sigmas, &fields)?;
+    let folded = folded("words", &words, &sigmas, (&moduli, &fields))?;
+    let shape = folded.shape;
     let output_shape = [shape.limbs, 2, shape.count, shape.n];
     output_size(&output_shape)?;
-    let moduli = crate::border::moduli(&moduli);
     let folded = py.detach(|| {
-        canonical_limbs("words", words, &moduli, shape)?;
-        Ok::<_, Refusal>(words::sigma_fold(words, sigmas, &fields, shape))
+        canonical_folded("words", folded, &fields)?;
+        Ok::<_, Refusal>(words::sigma_fold(folded, &fields))
     })?;
     array(py, folded, output_shape)
 }

@@ -1,15 +1,17 @@
 //! `ReedSolomon`.
 
-use numpy::{PyArray1, PyArray2};
+use numpy::{PyArray2, PyArrayDyn};
 use pyo3::prelude::*;
 
-use crate::border::{Array, Length, Prime, Refusal, array, canonical, indices, output_size};
+use crate::border::{
+    Array, Length, Output, Prime, Refusal, array, canonical, indices, output_size,
+};
 
 /// Zero-knowledge Reed-Solomon rows over one field.
 #[pyclass(frozen, module = "kernels")]
 pub(crate) struct ReedSolomon(kernels_core::ReedSolomon);
 
-type Words1<'py> = Bound<'py, PyArray1<u64>>;
+type Words<'py> = Bound<'py, PyArrayDyn<u64>>;
 type Words2<'py> = Bound<'py, PyArray2<u64>>;
 
 #[pymethods]
@@ -55,43 +57,48 @@ impl ReedSolomon {
         )
     }
 
+    #[pyo3(signature = (messages, randomness, out=None))]
     fn encode<'py>(
         &self,
         py: Python<'py>,
         messages: Array<'py, u64>,
         randomness: Array<'py, u64>,
-    ) -> PyResult<(Words2<'py>, Words2<'py>)> {
+        out: Option<Output<'py, u64>>,
+    ) -> PyResult<(Words2<'py>, Words<'py>)> {
         let code = &self.0;
         let [rows, _] = messages.view::<2>("messages")?.shape;
         let messages = messages.exactly("messages", [rows, code.message_length()])?;
         let randomness = randomness.exactly("randomness", [rows, code.randomness_length()])?;
-        output_size(&[rows, code.codeword_length()])?;
-        let (coefficients, codewords) = py.detach(|| {
+        let mut out = Output::or_new(py, "out", out, &[rows, code.codeword_length()])?;
+        let codewords = out.elements("out")?;
+        let coefficients = py.detach(|| {
             canonical("messages", code.modulus(), messages)?;
             canonical("randomness", code.modulus(), randomness)?;
-            Ok::<_, Refusal>(code.encode(messages, randomness, rows))
+            Ok::<_, Refusal>(code.encode(messages, randomness, codewords))
         })?;
-        Ok((
-            array(py, coefficients, [rows, code.dimension()])?,
-            array(py, codewords, [rows, code.codeword_length()])?,
-        ))
+        let coefficients = array(py, coefficients, [rows, code.dimension()])?;
+        Ok((coefficients, out.finish()))
     }
 
+    #[pyo3(signature = (coefficients, out=None))]
     fn evaluate<'py>(
         &self,
         py: Python<'py>,
         coefficients: Array<'py, u64>,
-    ) -> PyResult<Words2<'py>> {
+        out: Option<Output<'py, u64>>,
+    ) -> PyResult<Words<'py>> {
         let code = &self.0;
         let coefficients = coefficients.view::<2>("coefficients")?;
         let [rows, m] = coefficients.shape;
         self.check_degree(m)?;
-        output_size(&[rows, code.codeword_length()])?;
-        let words = py.detach(|| {
+        let mut out = Output::or_new(py, "out", out, &[rows, code.codeword_length()])?;
+        let words = out.elements("out")?;
+        py.detach(|| {
             canonical("coefficients", code.modulus(), coefficients.data)?;
-            Ok::<_, Refusal>(code.evaluate(coefficients.data, m, rows))
+            code.evaluate(coefficients.data, m, words);
+            Ok::<_, Refusal>(())
         })?;
-        array(py, words, [rows, code.codeword_length()])
+        Ok(out.finish())
     }
 
     fn evaluate_at<'py>(
@@ -138,51 +145,59 @@ impl ReedSolomon {
         array(py, words, shape)
     }
 
-    fn linear_polynomial<'py>(
+    fn linear_polynomials<'py>(
         &self,
         py: Python<'py>,
         constraints: Array<'py, u64>,
         codewords: Array<'py, u64>,
         blinding: Array<'py, u64>,
-    ) -> PyResult<Words1<'py>> {
+    ) -> PyResult<Words2<'py>> {
         let code = &self.0;
-        let [rows, _] = constraints.view::<2>("constraints")?.shape;
-        let constraints = constraints.exactly("constraints", [rows, code.message_length()])?;
+        let [count, rows, _] = constraints.view::<3>("constraints")?.shape;
+        let constraints =
+            constraints.exactly("constraints", [count, rows, code.message_length()])?;
         let codewords = codewords.exactly("codewords", [rows, code.codeword_length()])?;
-        let blinding = blinding.exactly("blinding", [code.linear_length()])?;
+        let shape = [count, code.linear_length()];
+        let blinding = blinding.exactly("blinding", shape)?;
         let words = py.detach(|| {
             canonical("constraints", code.modulus(), constraints)?;
             canonical("codewords", code.modulus(), codewords)?;
             canonical("blinding", code.modulus(), blinding)?;
-            Ok::<_, Refusal>(code.linear_polynomial(constraints, codewords, blinding)?)
+            Ok::<_, Refusal>(code.linear_polynomials(constraints, codewords, blinding)?)
         })?;
-        Ok(PyArray1::from_vec(py, words))
+        array(py, words, shape)
     }
 
-    fn quadratic_quotient<'py>(
+    fn quadratic_quotients<'py>(
         &self,
         py: Python<'py>,
         codewords: Array<'py, u64>,
         triples: Array<'py, i64>,
         weights: Array<'py, u64>,
         blinding: Array<'py, u64>,
-    ) -> PyResult<Words1<'py>> {
+    ) -> PyResult<Words2<'py>> {
         let code = &self.0;
         let [rows, _] = codewords.view::<2>("codewords")?.shape;
         let codewords = codewords.exactly("codewords", [rows, code.codeword_length()])?;
-        let weights = weights.view::<1>("weights")?;
-        let triples = triples.exactly("triples", [weights.shape[0], 3])?;
+        let weights = weights.view::<2>("weights")?;
+        let [count, products] = weights.shape;
+        let triples = triples.exactly("triples", [products, 3])?;
         let triples = indices("triples", triples, rows)?;
-        let length = code.quadratic_length() - code.message_length();
-        let blinding = blinding.exactly("blinding", [length])?;
+        let shape = [count, code.quadratic_length() - code.message_length()];
+        let blinding = blinding.exactly("blinding", shape)?;
         let words = py.detach(|| {
             canonical("codewords", code.modulus(), codewords)?;
             canonical("weights", code.modulus(), weights.data)?;
             canonical("blinding", code.modulus(), blinding)?;
             let triples = triples.as_chunks().0;
-            Ok::<_, Refusal>(code.quadratic_quotient(codewords, triples, weights.data, blinding)?)
+            Ok::<_, Refusal>(code.quadratic_quotients(
+                codewords,
+                triples,
+                weights.data,
+                (count, blinding),
+            )?)
         })?;
-        Ok(PyArray1::from_vec(py, words))
+        array(py, words, shape)
     }
 
     fn group_sum<'py>(&self, py: Python<'py>, coefficients: Array<'py, u64>) -> PyResult<u64> {

@@ -1,12 +1,13 @@
 //! `PowerSumcheck`, `ProductSumcheck` and `GramSumcheck`.
 
-use kernels_core::sumcheck::{MAX_DEGREE, OutOfTurn, Sparse, Sumcheck};
+use kernels_core::extension::words::Folded;
+use kernels_core::sumcheck::{Factor, LowRank, MAX_DEGREE, OutOfTurn, Sparse, Sumcheck};
 use numpy::PyArray3;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::border::{Array, Prime, Refusal, array, indices, output_size};
-use crate::extension::{canonical_first_axis, fields, points};
+use crate::extension::{canonical_first_axis, canonical_folded, fields, folded, points};
 
 type Words<'py> = PyResult<Bound<'py, PyArray3<u64>>>;
 
@@ -70,6 +71,31 @@ fn vector<'a>(
     Ok((length, words))
 }
 
+/// Ciphertexts are `units`, of `n` words per limb and polynomial.
+fn check_size(name: &str, folded: Folded<'_>, (units, n): (usize, usize)) -> Result<(), Refusal> {
+    let shape = folded.shape;
+    if (shape.count, shape.n) == (units, n) {
+        return Ok(());
+    }
+    let [polys, limbs] = [shape.polys, shape.limbs];
+    Err(Refusal::new(
+        name,
+        format_args!("shape {:?}", [units, polys, limbs, n]),
+        format_args!("shape {:?}", [shape.count, polys, limbs, shape.n]),
+    ))
+}
+
+/// One polynomial per limb.
+fn polynomials<'a>(coefficients: &'a Array<'_, u64>, limbs: usize) -> Result<&'a [u64], Refusal> {
+    let [_, count] = coefficients.view::<2>("coefficients")?.shape;
+    let words = coefficients.exactly("coefficients", [limbs, count])?;
+    if !(2..=MAX_DEGREE + 1).contains(&count) {
+        let expected = format!("2 to {} coefficients", MAX_DEGREE + 1);
+        return Err(Refusal::new("coefficients", expected, count));
+    }
+    Ok(words)
+}
+
 fn canonical_all<const A: usize>(
     arrays: [(&str, &[u64]); A],
     fields: &[kernels_core::Extension],
@@ -98,12 +124,7 @@ impl PowerSumcheck {
         let (k, omega) = vector("omega", &omega, fields.len())?;
         let (n, lam) = vector("lam", &lam, fields.len())?;
         let h = h.exactly("h", [fields.len(), 2, k, n])?;
-        let [_, count] = coefficients.view::<2>("coefficients")?.shape;
-        let coefficients = coefficients.exactly("coefficients", [fields.len(), count])?;
-        if !(2..=MAX_DEGREE + 1).contains(&count) {
-            let expected = format!("2 to {} coefficients", MAX_DEGREE + 1);
-            return Err(Refusal::new("coefficients", expected, count).into());
-        }
+        let coefficients = polynomials(&coefficients, fields.len())?;
         let sumcheck = py.detach(|| {
             let named = [
                 ("omega", omega),
@@ -112,7 +133,37 @@ impl PowerSumcheck {
                 ("coefficients", coefficients),
             ];
             canonical_all(named, &fields)?;
-            let shape = (k, n);
+            let (h, shape) = (Factor::Elements(h), (k, n));
+            Ok::<_, Refusal>(Sumcheck::power(&fields, omega, lam, h, coefficients, shape))
+        })?;
+        Ok(Self(Rounds { sumcheck, fields }))
+    }
+
+    #[staticmethod]
+    fn of_words(
+        py: Python<'_>,
+        moduli: Vec<Prime>,
+        omega: Array<'_, u64>,
+        lam: Array<'_, u64>,
+        words: Array<'_, u64>,
+        sigmas: Array<'_, u64>,
+        coefficients: Array<'_, u64>,
+    ) -> PyResult<Self> {
+        let fields = limb_fields(&moduli)?;
+        let (k, omega) = vector("omega", &omega, fields.len())?;
+        let (n, lam) = vector("lam", &lam, fields.len())?;
+        let h = folded("words", &words, &sigmas, (&moduli, &fields))?;
+        check_size("words", h, (k, n))?;
+        let coefficients = polynomials(&coefficients, fields.len())?;
+        let sumcheck = py.detach(|| {
+            let named = [
+                ("omega", omega),
+                ("lam", lam),
+                ("coefficients", coefficients),
+            ];
+            canonical_all(named, &fields)?;
+            canonical_folded("words", h, &fields)?;
+            let (h, shape) = (Factor::Folded(h), (k, n));
             Ok::<_, Refusal>(Sumcheck::power(&fields, omega, lam, h, coefficients, shape))
         })?;
         Ok(Self(Rounds { sumcheck, fields }))
@@ -151,16 +202,21 @@ impl ProductSumcheck {
         lam: Array<'_, u64>,
         a: Array<'_, u64>,
         b: Array<'_, u64>,
+        sigmas: Array<'_, u64>,
     ) -> PyResult<Self> {
         let fields = limb_fields(&moduli)?;
         let (k, omega) = vector("omega", &omega, fields.len())?;
         let (n, lam) = vector("lam", &lam, fields.len())?;
-        let a = a.exactly("a", [fields.len(), 2, k, n])?;
-        let b = b.exactly("b", [fields.len(), 2, k, n])?;
+        let a = folded("a", &a, &sigmas, (&moduli, &fields))?;
+        let b = folded("b", &b, &sigmas, (&moduli, &fields))?;
+        check_size("a", a, (k, n))?;
+        check_size("b", b, (k, n))?;
         let sumcheck = py.detach(|| {
-            let named = [("omega", omega), ("lam", lam), ("a", a), ("b", b)];
-            canonical_all(named, &fields)?;
-            Ok::<_, Refusal>(Sumcheck::product(&fields, omega, lam, [a, b], (k, n)))
+            canonical_all([("omega", omega), ("lam", lam)], &fields)?;
+            canonical_folded("a", a, &fields)?;
+            canonical_folded("b", b, &fields)?;
+            let factors = [a, b].map(Factor::Folded);
+            Ok::<_, Refusal>(Sumcheck::product(&fields, omega, lam, factors, (k, n)))
         })?;
         Ok(Self(Rounds { sumcheck, fields }))
     }
@@ -184,7 +240,7 @@ impl ProductSumcheck {
     }
 }
 
-/// The prover of `sum omega(k) lambda(n) (sum_d w[k, d] x(d, n))^2`.
+/// The prover of `sum omega(k) lambda(n) (sum_d w[k, d] x(d, n))^2`, the last `x(d, n)` constant.
 #[pyclass(module = "kernels")]
 pub(crate) struct GramSumcheck(Rounds);
 
@@ -197,7 +253,9 @@ impl GramSumcheck {
         moduli: Vec<Prime>,
         omega: Array<'_, u64>,
         lam: Array<'_, u64>,
-        x: Array<'_, u64>,
+        words: Array<'_, u64>,
+        sigmas: Array<'_, u64>,
+        constants: Array<'_, u64>,
         indptr: Array<'_, i64>,
         columns: Array<'_, i32>,
         values: Array<'_, i32>,
@@ -205,11 +263,10 @@ impl GramSumcheck {
         let fields = limb_fields(&moduli)?;
         let (k, omega) = vector("omega", &omega, fields.len())?;
         let (n, lam) = vector("lam", &lam, fields.len())?;
-        let [_, _, rank, _] = x.view::<4>("x")?.shape;
-        let x = x.exactly("x", [fields.len(), 2, rank, n])?;
-        if rank == 0 {
-            return Err(Refusal::new("x", "at least one row", "none").into());
-        }
+        let rows = folded("words", &words, &sigmas, (&moduli, &fields))?;
+        check_size("words", rows, (rows.shape.count, n))?;
+        let constants = constants.exactly("constants", [fields.len()])?;
+        let rank = rows.shape.count + 1;
         let [entries] = columns.view::<1>("columns")?.shape;
         let indptr = indptr.exactly("indptr", [k + 1])?;
         let values = values.exactly("values", [entries])?;
@@ -224,13 +281,16 @@ impl GramSumcheck {
         output_size(&[fields.len(), 2, k, rank])?;
         output_size(&[fields.len(), 3, rank, rank])?;
         let sumcheck = py.detach(|| {
-            canonical_all([("omega", omega), ("lam", lam), ("x", x)], &fields)?;
+            let named = [("omega", omega), ("lam", lam), ("constants", constants)];
+            canonical_all(named, &fields)?;
+            canonical_folded("words", rows, &fields)?;
             let w = Sparse {
                 indptr: &indptr,
                 columns: &columns,
                 values,
             };
-            Ok::<_, Refusal>(Sumcheck::gram(&fields, omega, lam, x, w, (k, n)))
+            let h = LowRank { rows, constants, w };
+            Ok::<_, Refusal>(Sumcheck::gram(&fields, omega, lam, h, (k, n)))
         })?;
         Ok(Self(Rounds { sumcheck, fields }))
     }

@@ -3,11 +3,11 @@
 use kernels_core::tile::{
     AffineTerm, MAX_DEGREE, MAX_POLYS, MAX_ROW_NORM, NotCanonical, Program, Rows, Shape,
 };
-use numpy::PyArray4;
+use numpy::PyArrayDyn;
 use pyo3::prelude::*;
 
 use crate::border::{
-    Array, Integer, Length, Prime, Refusal, View, array, canonical, indices, moduli, output_size,
+    Array, Integer, Length, Output, Prime, Refusal, View, canonical, indices, moduli, output_size,
 };
 use crate::linear::not_canonical;
 
@@ -219,7 +219,7 @@ impl TileProgram {
         py: Python<'py>,
         words: Array<'py, u64>,
         keep: Vec<Length>,
-    ) -> PyResult<Vec<Bound<'py, PyArray4<u64>>>> {
+    ) -> PyResult<Vec<Bound<'py, PyArrayDyn<u64>>>> {
         let input = self.source("words", 0)?;
         let limbs = self.0.moduli().len();
         let View {
@@ -229,30 +229,37 @@ impl TileProgram {
         let words = words.exactly("words", [input.units, input.polys, limbs, n])?;
         let keep: Vec<usize> = keep.into_iter().map(|Length(tensor)| tensor).collect();
         let mut shapes = Vec::with_capacity(keep.len());
-        let mut elements = Vec::with_capacity(keep.len());
+        let mut elements = 0_usize;
         for &tensor in &keep {
             let Shape { units, polys } = self.source("keep", tensor)?;
             let shape = [units, polys, limbs, n];
-            elements.push(output_size(&shape)?);
+            elements += output_size(&shape)?;
             shapes.push(shape);
         }
         // One bound for all results of the call.
-        output_size(&[elements.iter().sum()])?;
+        output_size(&[elements])?;
+        let mut kept = shapes
+            .iter()
+            .map(|shape| Output::new(py, shape))
+            .collect::<PyResult<Vec<_>>>()?;
+        let mut out = kept
+            .iter_mut()
+            .map(|output| output.elements("result"))
+            .collect::<Result<Vec<_>, _>>()?;
         let program = &self.0;
-        let kept = py.detach(|| {
-            program.run(words, n, &keep).map_err(|NotCanonical| {
-                let shape = kernels_core::linear::Shape {
-                    count: input.units,
-                    polys: input.polys,
-                    limbs,
-                    n,
-                };
-                not_canonical("words", words, program.moduli(), shape)
-            })
+        py.detach(|| {
+            program
+                .run(words, n, &keep, &mut out)
+                .map_err(|NotCanonical| {
+                    let shape = kernels_core::linear::Shape {
+                        count: input.units,
+                        polys: input.polys,
+                        limbs,
+                        n,
+                    };
+                    not_canonical("words", words, program.moduli(), shape)
+                })
         })?;
-        kept.into_iter()
-            .zip(shapes)
-            .map(|(words, shape)| array(py, words, shape))
-            .collect()
+        Ok(kept.into_iter().map(Output::finish).collect())
     }
 }

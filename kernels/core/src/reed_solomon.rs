@@ -18,6 +18,9 @@ const MAX_LENGTH: usize = 1 << 20;
 /// Rows accumulated by one task of the linear test.
 const ROWS_PER_TASK: usize = 8;
 
+/// Points of the sub-coset handled by one task of the quadratic test.
+const POINTS_PER_TASK: usize = 64;
+
 /// One code over one field.
 #[derive(Clone, Debug)]
 pub struct ReedSolomon {
@@ -139,15 +142,11 @@ impl ReedSolomon {
         self.modulus.mul(self.offset, power)
     }
 
-    /// Messages `[rows, l]` and randomness `[rows, t]` to coefficients `[rows, k]` and codewords
-    /// `[rows, n]`.
+    /// Messages `[rows, l]` and randomness `[rows, t]` to coefficients `[rows, k]`, returned, and
+    /// codewords `[rows, n]`, written.
     #[must_use]
-    pub fn encode(
-        &self,
-        messages: &[u64],
-        randomness: &[u64],
-        rows: usize,
-    ) -> (Vec<u64>, Vec<u64>) {
+    pub fn encode(&self, messages: &[u64], randomness: &[u64], codewords: &mut [u64]) -> Vec<u64> {
+        let rows = codewords.len() / self.codeword_length();
         let (l, t, k) = (
             self.message_length,
             self.randomness_length,
@@ -165,8 +164,8 @@ impl ReedSolomon {
                     out[l + i] = self.modulus.add(out[l + i], random);
                 }
             });
-        let codewords = self.evaluate(&coefficients, k, rows);
-        (coefficients, codewords)
+        self.evaluate(&coefficients, k, codewords);
+        coefficients
     }
 
     /// Values on `H` (natural order) to coefficients.
@@ -186,11 +185,9 @@ impl ReedSolomon {
         out
     }
 
-    /// Coefficients `[rows, m]`, `m <= n`, to all codeword positions `[rows, n]`.
-    #[must_use]
-    pub fn evaluate(&self, coefficients: &[u64], m: usize, rows: usize) -> Vec<u64> {
+    /// Coefficients `[rows, m]`, `m <= n`, to all codeword positions, written to `out`, `[rows, n]`.
+    pub fn evaluate(&self, coefficients: &[u64], m: usize, out: &mut [u64]) {
         let n = self.codeword_length();
-        let mut out = vec![0; rows * n];
         out.par_chunks_exact_mut(n).enumerate().for_each_init(
             || vec![0; n],
             |values, (row, out)| {
@@ -199,7 +196,6 @@ impl ReedSolomon {
                 reverse_copy(values, out);
             },
         );
-        out
     }
 
     /// Coefficients `[rows, m]`, `m <= n`, to the given codeword positions `[rows, positions]`.
@@ -272,12 +268,13 @@ impl ReedSolomon {
             })
     }
 
-    /// Coefficients of `blinding + sum_i R_i P_i`: `R_i` takes `constraints[i]` on `H`, `P_i` is the
-    /// row of `codewords[i]`. Shapes `[rows, l]`, `[rows, n]`, `[k + l - 1]`, result `[k + l - 1]`.
+    /// Coefficients of `blinding[c] + sum_i R_ci P_i`: `R_ci` takes `constraints[c, i]` on `H`, `P_i`
+    /// is the row of `codewords[i]`. Shapes `[count, rows, l]`, `[rows, n]`, `[count, k + l - 1]`,
+    /// result `[count, k + l - 1]`.
     ///
     /// # Errors
     /// The codeword has fewer points than the polynomial has coefficients.
-    pub fn linear_polynomial(
+    pub fn linear_polynomials(
         &self,
         constraints: &[u64],
         codewords: &[u64],
@@ -286,94 +283,133 @@ impl ReedSolomon {
         let (l, n) = (self.message_length, self.codeword_length());
         let coset = self.sub_coset(self.linear_length(), "linear")?;
         let (m, q) = (coset.length(), &self.modulus);
-        let active: Vec<(&[u64], &[u64])> = constraints
-            .chunks_exact(l)
-            .zip(codewords.chunks_exact(n))
-            .filter(|(constraint, _)| constraint.iter().any(|&word| word != 0))
+        let (rows, count) = (codewords.len() / n, blinding.len() / self.linear_length());
+        let constraint = |c: usize, row: usize| &constraints[(c * rows + row) * l..][..l];
+        let active: Vec<usize> = (0..rows)
+            .filter(|&row| (0..count).any(|c| constraint(c, row).iter().any(|&word| word != 0)))
             .collect();
-        let positions = self.sub_positions(m);
         let mut values = active
             .par_chunks(ROWS_PER_TASK)
             .map(|rows| {
                 // 8 products of words stay below 2^125.
-                let mut sums = vec![0_u128; m];
-                let mut factor = vec![0; m];
-                for (constraint, codeword) in rows {
-                    self.interpolate(constraint, &mut factor[..l]);
-                    coset.forward(&mut factor, l);
-                    vectorised(
-                        #[inline(always)]
-                        || {
-                            for ((sum, &factor), &position) in
-                                sums.iter_mut().zip(&factor).zip(&positions)
-                            {
-                                *sum += u128::from(factor) * u128::from(codeword[position]);
-                            }
-                        },
-                    );
+                let mut sums = vec![0_u128; count * m];
+                let [mut ordered, mut row_values, mut factor] = [(); 3].map(|()| vec![0; m]);
+                for &row in rows {
+                    let codeword = &codewords[row * n..][..n];
+                    for (word, &value) in ordered.iter_mut().zip(codeword.iter().step_by(n / m)) {
+                        *word = value;
+                    }
+                    reverse_copy(&ordered, &mut row_values);
+                    for (c, sums) in sums.chunks_exact_mut(m).enumerate() {
+                        self.interpolate(constraint(c, row), &mut factor[..l]);
+                        coset.forward(&mut factor, l);
+                        vectorised(
+                            #[inline(always)]
+                            || {
+                                for ((sum, &factor), &value) in
+                                    sums.iter_mut().zip(&factor).zip(&row_values)
+                                {
+                                    *sum += u128::from(factor) * u128::from(value);
+                                }
+                            },
+                        );
+                    }
                 }
                 sums.into_iter()
                     .map(|sum| q.reduce(sum))
                     .collect::<Vec<_>>()
             })
-            .reduce(|| vec![0; m], |a, b| q.add_words(&a, &b));
-        coset.inverse(&mut values);
-        Ok(q.add_words(&values[..blinding.len()], blinding))
+            .reduce(|| vec![0; count * m], |a, b| q.add_words(&a, &b));
+        let mut out = Vec::with_capacity(blinding.len());
+        for (values, blinding) in values
+            .chunks_exact_mut(m)
+            .zip(blinding.chunks_exact(self.linear_length()))
+        {
+            coset.inverse(values);
+            out.extend(q.add_words(&values[..blinding.len()], blinding));
+        }
+        Ok(out)
     }
 
-    /// Codeword positions of a sub-coset of `m` points, in the order of its transform.
-    fn sub_positions(&self, m: usize) -> Vec<usize> {
-        let step = self.codeword_length() / m;
-        let bits = m.trailing_zeros();
-        (0..m).map(|i| reverse_bits(i, bits) * step).collect()
-    }
-
-    /// The quotient by `X^l - 1` of
-    /// `p = (X^l - 1) blinding + sum_c weights[c] (P_a P_b - P_c)`, for `triples` of row numbers
-    /// `(a, b, c)`. `codewords` is `[rows, n]`, `blinding` and the result `[2 k - 1 - l]`.
+    /// The quotients by `X^l - 1` of
+    /// `p_c = (X^l - 1) blinding[c] + sum_i weights[c, i] (P_a P_b - P_d)`, for the row numbers
+    /// `triples[i] = (a, b, d)` and `c < count`. `codewords` is `[rows, n]`, `weights`
+    /// `[count, triples]`, `blinding` and the result `[count, 2 k - 1 - l]`.
     ///
     /// The division runs from the low end, `g_i = g_(i-l) - p_i`: exact when `p` vanishes on `H`.
     ///
     /// # Errors
     /// The codeword has fewer points than the polynomial has coefficients.
-    pub fn quadratic_quotient(
+    pub fn quadratic_quotients(
         &self,
         codewords: &[u64],
         triples: &[[usize; 3]],
         weights: &[u64],
-        blinding: &[u64],
+        (count, blinding): (usize, &[u64]),
     ) -> Result<Vec<u64>, Error> {
         let (l, n) = (self.message_length, self.codeword_length());
         let coset = self.sub_coset(self.quadratic_length(), "quadratic")?;
         let (m, q) = (coset.length(), &self.modulus);
-        let mut values = vec![0; m];
-        values
-            .par_chunks_mut(256)
-            .zip(self.sub_positions(m).par_chunks(256))
-            .for_each(|(values, positions)| {
-                for (value, &position) in values.iter_mut().zip(positions) {
-                    let at = |row: usize| codewords[row * n + position];
-                    for (triples, weights) in triples
-                        .chunks(MAX_LAZY_PRODUCTS)
-                        .zip(weights.chunks(MAX_LAZY_PRODUCTS))
+        let length = self.quadratic_length() - l;
+        // Rows are visited piece by piece: positions of one row share the lines of the cache.
+        let pieces: Vec<Vec<u64>> = (0..m.div_ceil(POINTS_PER_TASK))
+            .into_par_iter()
+            .map(|piece| {
+                let points = piece * POINTS_PER_TASK..m.min((piece + 1) * POINTS_PER_TASK);
+                let row = |row: usize| {
+                    codewords[row * n + points.start * (n / m)..]
+                        .iter()
+                        .step_by(n / m)
+                        .take(points.len())
+                };
+                let mut sums = vec![0_u128; count * points.len()];
+                for (index, &[a, b, d]) in triples.iter().enumerate() {
+                    let mut defects = [0; POINTS_PER_TASK];
+                    for (defect, ((&a, &b), &d)) in
+                        defects.iter_mut().zip(row(a).zip(row(b)).zip(row(d)))
                     {
-                        let mut sum = 0_u128;
-                        for (&[a, b, c], &weight) in triples.iter().zip(weights) {
-                            let defect = q.sub(q.mul(at(a), at(b)), at(c));
-                            sum += u128::from(weight) * u128::from(defect);
+                        *defect = q.sub(q.mul(a, b), d);
+                    }
+                    let full = (index + 1) % (MAX_LAZY_PRODUCTS - 1) == 0;
+                    for (c, sums) in sums.chunks_exact_mut(points.len()).enumerate() {
+                        let weight = u128::from(weights[c * triples.len() + index]);
+                        for (sum, &defect) in sums.iter_mut().zip(&defects) {
+                            *sum += weight * u128::from(defect);
                         }
-                        *value = q.add(*value, q.reduce(sum));
+                        if full {
+                            // One product's worth of room is kept for the reduced sum itself.
+                            for sum in sums {
+                                *sum = u128::from(q.reduce(*sum));
+                            }
+                        }
                     }
                 }
-            });
-        coset.inverse(&mut values);
-        // The blinding is a multiple of X^l - 1: its quotient is known without dividing.
-        let mut quotient: Vec<u64> = Vec::with_capacity(blinding.len());
-        for (i, &coefficient) in values[..blinding.len()].iter().enumerate() {
-            let earlier = if i < l { 0 } else { quotient[i - l] };
-            quotient.push(q.sub(earlier, coefficient));
+                sums.into_iter().map(|sum| q.reduce(sum)).collect()
+            })
+            .collect();
+        let mut out = Vec::with_capacity(blinding.len());
+        let mut values = vec![0; m];
+        for c in 0..count {
+            let blinding = &blinding[c * length..][..length];
+            let ordered: Vec<u64> = pieces
+                .iter()
+                .flat_map(|piece| {
+                    let points = piece.len() / count;
+                    &piece[c * points..][..points]
+                })
+                .copied()
+                .collect();
+            reverse_copy(&ordered, &mut values);
+            coset.inverse(&mut values);
+            // The blinding is a multiple of X^l - 1: its quotient is known without dividing.
+            let mut quotient: Vec<u64> = Vec::with_capacity(length);
+            for (i, &coefficient) in values[..length].iter().enumerate() {
+                let earlier = if i < l { 0 } else { quotient[i - l] };
+                quotient.push(q.sub(earlier, coefficient));
+            }
+            out.extend(q.add_words(&quotient, blinding));
         }
-        Ok(q.add_words(&quotient, blinding))
+        Ok(out)
     }
 
     /// `sum_{h in H} p(h) = l sum_i p_(i l)`.

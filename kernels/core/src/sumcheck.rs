@@ -18,14 +18,16 @@ mod table;
 
 use rayon::prelude::*;
 
+use crate::extension::words::Folded;
 use crate::extension::{Element, Extension};
 use crate::sumcheck::gram::Gram;
 use crate::sumcheck::instance::Instance;
 use crate::sumcheck::polynomial::Polynomial;
 use crate::sumcheck::product::Product;
 use crate::sumcheck::summand::Values;
+use crate::sumcheck::table::Table;
 
-pub use crate::sumcheck::gram::Sparse;
+pub use crate::sumcheck::gram::{LowRank, Sparse};
 
 /// The largest degree of [`Sumcheck::power`].
 pub const MAX_DEGREE: usize = polynomial::MAX_DEGREE;
@@ -37,6 +39,24 @@ pub enum OutOfTurn {
     Finished,
     /// Rounds are left.
     Unfinished,
+}
+
+/// A factor of what is summed, `k` rows of `n` columns.
+#[derive(Clone, Copy, Debug)]
+pub enum Factor<'a> {
+    /// `[limb, 2, k, n]`
+    Elements(&'a [u64]),
+    /// `k` ciphertexts at a point.
+    Folded(Folded<'a>),
+}
+
+impl Factor<'_> {
+    fn table(&self, field: &Extension, (limb, limbs): (usize, usize), columns: usize) -> Table {
+        match self {
+            Self::Elements(words) => Table::new(part(words, limb, limbs)),
+            Self::Folded(folded) => Table::folded(&folded.limb(field, limb), columns),
+        }
+    }
 }
 
 /// The prover of one limb.
@@ -57,49 +77,49 @@ pub struct Sumcheck {
 }
 
 impl Sumcheck {
-    /// `f(h) = sum_i coefficients[i] h^i`: `omega` is `[limb, 2, k]`, `lambda` `[limb, 2, n]`, `h`
-    /// `[limb, 2, k, n]`, `coefficients` `[limb, d + 1]` with `1 <= d <=` [`MAX_DEGREE`]; `shape` is
-    /// `(k, n)`, both positive.
+    /// `f(h) = sum_i coefficients[i] h^i`: `omega` is `[limb, 2, k]`, `lambda` `[limb, 2, n]`,
+    /// `coefficients` `[limb, d + 1]` with `1 <= d <=` [`MAX_DEGREE`]; `shape` is `(k, n)`, both
+    /// positive.
     #[must_use]
     pub fn power(
         fields: &[Extension],
         omega: &[u64],
         lambda: &[u64],
-        h: &[u64],
+        h: Factor<'_>,
         coefficients: &[u64],
         shape @ (_, columns): (usize, usize),
     ) -> Self {
         Self::new(fields, shape, |limb, field| {
             let omega = part(omega, limb, fields.len());
             let lambda = part(lambda, limb, fields.len());
-            let h = [part(h, limb, fields.len())];
+            let h = [h.table(field, (limb, fields.len()), columns)];
             let coefficients = part(coefficients, limb, fields.len());
             let polynomial = Polynomial::new(field, coefficients);
             Box::new(Instance::new(*field, polynomial, omega, lambda, h, columns))
         })
     }
 
-    /// `f(a, b) = a b`, `a` and `b` `[limb, 2, k, n]`; the rest as in [`Self::power`].
+    /// `f(a, b) = a b`; the rest as in [`Self::power`].
     #[must_use]
     pub fn product(
         fields: &[Extension],
         omega: &[u64],
         lambda: &[u64],
-        factors: [&[u64]; 2],
+        factors: [Factor<'_>; 2],
         shape @ (_, columns): (usize, usize),
     ) -> Self {
         Self::new(fields, shape, |limb, field| {
             let omega = part(omega, limb, fields.len());
             let lambda = part(lambda, limb, fields.len());
-            let factors = factors.map(|factor| part(factor, limb, fields.len()));
+            let factors = factors.map(|it| it.table(field, (limb, fields.len()), columns));
             Box::new(Instance::new(
                 *field, Product, omega, lambda, factors, columns,
             ))
         })
     }
 
-    /// `f(h) = h^2` for `h(k, n) = sum_d w[k, d] x(d, n)`, which is never stored: `x` is
-    /// `[limb, 2, d, n]`, `w` sparse and small; the rest as in [`Self::power`].
+    /// `f(h) = h^2` for `h(k, n) = sum_d w[k, d] x(d, n)`, which is never stored: the rows of `x`
+    /// are ciphertexts at a point and one row of a constant; the rest as in [`Self::power`].
     ///
     /// While `k` is bound, `sum_n lambda h_k h_k' = w_k G w_k'^T` for the Gram matrix `G` of the
     /// rows of `x`.
@@ -108,15 +128,13 @@ impl Sumcheck {
         fields: &[Extension],
         omega: &[u64],
         lambda: &[u64],
-        x: &[u64],
-        w: Sparse<'_>,
+        h: LowRank<'_>,
         shape @ (_, columns): (usize, usize),
     ) -> Self {
         Self::new(fields, shape, |limb, field| {
             let omega = part(omega, limb, fields.len());
             let lambda = part(lambda, limb, fields.len());
-            let x = part(x, limb, fields.len());
-            Box::new(Gram::new(*field, omega, lambda, x, w, columns))
+            Box::new(Gram::new(*field, limb, omega, lambda, h, columns))
         })
     }
 
@@ -202,6 +220,7 @@ fn part(words: &[u64], limb: usize, limbs: usize) -> &[u64] {
 mod tests {
     use super::*;
     use crate::Modulus;
+    use crate::linear::Shape;
 
     /// Checks all messages of a sum-check whose tables are constant, so that each of its rounds
     /// halves the sum, and returns the elements at the end.
@@ -235,25 +254,42 @@ mod tests {
                 let value =
                     (0..=degree).fold([0; 2], |value, _| field.sub(field.mul(value, h), [1, 0]));
                 let shape = (k, n);
+                let factor = Factor::Elements(&largest);
                 let sumcheck =
-                    Sumcheck::power(&fields, omega, lambda, &largest, &coefficients, shape);
+                    Sumcheck::power(&fields, omega, lambda, factor, &coefficients, shape);
                 let finals = run(&field, sumcheck, field.mul(weight, value));
                 assert_eq!(finals, [q - 1; 4]);
             }
 
-            let factors = [&largest[..]; 2];
+            // At sigma = u two polynomials are the components.
+            let folded = |count| Folded {
+                words: &largest[..2 * count * n],
+                shape: Shape {
+                    count,
+                    polys: 2,
+                    limbs: 1,
+                    n,
+                },
+                sigmas: &[[0, 1]],
+            };
+            let factors = [Factor::Elements(&largest), Factor::Folded(folded(k))];
             let sumcheck = Sumcheck::product(&fields, omega, lambda, factors, (k, n));
             let finals = run(&field, sumcheck, field.mul(weight, square));
             assert_eq!(finals, [q - 1; 6]);
 
-            // Three rows of -1 - u, the first one taken off: h = -(1 + u) (1 + 1 - 1).
+            // Three rows of -1 - u, the first one taken off, and a constant that cancels out:
+            // h = -(1 + u) (1 + 1 - 1).
             let w = Sparse {
-                indptr: &[0, 3, 6, 9, 12],
-                columns: &[0, 1, 2].repeat(4),
-                values: &[-1, 1, 1].repeat(4),
+                indptr: &[0, 5, 10, 15, 20],
+                columns: &[0, 1, 2, 3, 3].repeat(4),
+                values: &[-1, 1, 1, 1, -1].repeat(4),
             };
-            let x = &largest[..2 * 3 * n];
-            let sumcheck = Sumcheck::gram(&fields, omega, lambda, x, w, (k, n));
+            let h = LowRank {
+                rows: folded(3),
+                constants: &[q - 1],
+                w,
+            };
+            let sumcheck = Sumcheck::gram(&fields, omega, lambda, h, (k, n));
             let finals = run(&field, sumcheck, field.mul(weight, square));
             assert_eq!(finals, [q - 1; 4]);
         }

@@ -290,31 +290,27 @@ impl Program {
         self.nodes.len() - 1
     }
 
-    /// Runs the circuit on `words`, `[unit, poly, limb, n]`, and returns the tensors of `keep` in the
-    /// same layout. Words are checked in the same pass.
+    /// Runs the circuit on `words`, `[unit, poly, limb, n]`, and writes each tensor of `keep` to its
+    /// slice of `out` in the same layout. Words are checked in the same pass.
     ///
     /// # Errors
-    /// A word is not canonical.
+    /// A word is not canonical; some of `out` is written.
     pub fn run(
         &self,
         words: &[u64],
         n: usize,
         keep: &[usize],
-    ) -> Result<Vec<Vec<u64>>, NotCanonical> {
+        out: &mut [&mut [u64]],
+    ) -> Result<(), NotCanonical> {
         let keep: Vec<usize> = keep.iter().map(|&tensor| self.tensors[tensor]).collect();
         let plan = Plan::new(self, &keep);
         let limbs = self.moduli.len();
-        let mut kept: Vec<Vec<u64>> = keep
-            .iter()
-            .map(|&node| vec![0; self.shapes[node].planes() * limbs * n])
-            .collect();
-        tasks(&mut kept, limbs, n, plan.width)
+        tasks(out, limbs, n, plan.width)
             .into_par_iter()
             .try_for_each_init(
                 || plan.scratch(),
                 |scratch, mut task| self.run_tile(&plan, scratch, words, n, &mut task),
-            )?;
-        Ok(kept)
+            )
     }
 
     fn run_tile(
@@ -545,9 +541,9 @@ struct Task<'a> {
 }
 
 /// Cuts results `[unit, poly, limb, n]` into tasks of `width` coordinates of one limb.
-fn tasks(kept: &mut [Vec<u64>], limbs: usize, n: usize, width: usize) -> Vec<Task<'_>> {
+fn tasks<'a>(kept: &'a mut [&mut [u64]], limbs: usize, n: usize, width: usize) -> Vec<Task<'a>> {
     let per_limb = n.div_ceil(width);
-    let mut tasks: Vec<Task<'_>> = (0..limbs * per_limb)
+    let mut tasks: Vec<Task<'a>> = (0..limbs * per_limb)
         .map(|task| Task {
             limb: task / per_limb,
             start: task % per_limb * width,

@@ -1,9 +1,12 @@
 //! The Gram matrix of rows over `E` for the symmetric form `sum_n lambda(n) a(n) b(n)`.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::extension::batch::from_karatsuba;
 use crate::extension::montgomery::keep_scalar;
+use crate::extension::rows::combine_rows_of_limb;
 use crate::extension::{Extension, Factor, Row, halves};
 use crate::lanes::{LANES, Lanes, Vectorised, Vectors, dispatch};
 use crate::modulus::Modulus;
@@ -18,23 +21,89 @@ const STRIP: usize = 4;
 /// Karatsuba: products of both components, and of their sums.
 const PARTS: usize = 3;
 
-/// `G[i, j] = sum_n lambda(n) x(i, n) x(j, n)`: `lambda` is `[2, n]`, `x` `[2, d, n]` with positive
-/// `d`, the result `[2, d, d]`.
-pub(crate) fn weighted_gram(field: &Extension, lambda: &[u64], x: &[u64], rank: usize) -> Vec<u64> {
-    let columns = lambda.len() / 2;
+/// Rows over `E`, cut into tiles of [`CHUNK`] columns which lie one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Tiles {
+    rank: usize,
+    columns: usize,
+    /// `[tile, 2, d, column]`; the last tile may have fewer columns.
+    words: Vec<u64>,
+}
+
+impl Tiles {
+    /// Rows of zeros; both numbers are positive.
+    pub(crate) fn zero(rank: usize, columns: usize) -> Self {
+        Self {
+            rank,
+            columns,
+            words: vec![0; 2 * rank * columns],
+        }
+    }
+
+    pub(crate) const fn rank(&self) -> usize {
+        self.rank
+    }
+
+    pub(crate) const fn columns(&self) -> usize {
+        self.columns
+    }
+
+    const fn tile_size(&self) -> usize {
+        2 * self.rank * CHUNK
+    }
+
+    /// `sum_d weights[d] x[d]`: `weights` is `[2, d]`, the result `[2, n]`.
+    pub(crate) fn combine(&self, field: &Extension, weights: &[u64]) -> Vec<u64> {
+        let mut out = vec![0; 2 * self.columns];
+        let (low, high) = out.split_at_mut(self.columns);
+        low.par_chunks_mut(CHUNK)
+            .zip(high.par_chunks_mut(CHUNK))
+            .zip(self.words.par_chunks(self.tile_size()))
+            .for_each(|((low, high), tile)| {
+                let row = combine_rows_of_limb(field, weights, tile, (self.rank, low.len()));
+                let (row_low, row_high) = row.split_at(low.len());
+                low.copy_from_slice(row_low);
+                high.copy_from_slice(row_high);
+            });
+        out
+    }
+}
+
+/// `G[i, j] = sum_n lambda(n) x(i, n) x(j, n)`: `lambda` is `[2, n]`, the result `[2, d, d]`.
+///
+/// `write` fills pieces of the rows of `x`, which are zero before: it is given the columns, the row
+/// and room for the components.
+pub(crate) fn weighted_gram(
+    field: &Extension,
+    lambda: &[u64],
+    x: &mut Tiles,
+    write: impl Fn(&Range<usize>, usize, [&mut [u64]; 2]) + Sync,
+) -> Vec<u64> {
+    let (rank, tile_size) = (x.rank, x.tile_size());
     let square = rank * rank;
     let modulus = field.modulus();
-    let products = (0..columns.div_ceil(CHUNK))
-        .into_par_iter()
+    let products = x
+        .words
+        .par_chunks_mut(tile_size)
+        .enumerate()
         .fold(
             || Workspace::new(rank),
-            |mut workspace, chunk| {
+            |mut workspace, (index, tile)| {
+                let length = tile.len() / (2 * rank);
+                let columns = index * CHUNK..index * CHUNK + length;
+                let (low, high) = tile.split_at_mut(rank * length);
+                for (row, (low, high)) in low
+                    .chunks_exact_mut(length)
+                    .zip(high.chunks_exact_mut(length))
+                    .enumerate()
+                {
+                    write(&columns, row, [low, high]);
+                }
                 dispatch(PartialGram {
                     field,
-                    lambda: halves(lambda),
-                    x: halves(x),
-                    first: chunk * CHUNK,
-                    length: CHUNK.min(columns - chunk * CHUNK),
+                    lambda: halves(lambda).map(|component| &component[columns.clone()]),
+                    x: halves(tile),
+                    length,
                     workspace: &mut workspace,
                 });
                 workspace
@@ -91,8 +160,8 @@ impl Workspace {
 struct PartialGram<'a> {
     field: &'a Extension,
     lambda: Row<'a>,
+    /// `[d, length]` per component.
     x: Row<'a>,
-    first: usize,
     length: usize,
     workspace: &'a mut Workspace,
 }
@@ -113,23 +182,20 @@ impl PartialGram<'_> {
     #[inline(always)]
     fn weigh(&mut self) {
         let length = self.length;
-        let piece = self.first..self.first + length;
         let rank = self.workspace.rank;
-        let [lambda_low, lambda_high] = [&self.lambda[0][piece.clone()], &self.lambda[1][piece]];
+        let [lambda_low, lambda_high] = self.lambda;
         let (low, high) = self.workspace.weighed[..2 * rank * length].split_at_mut(rank * length);
-        let columns = self.lambda[0].len();
         let factors = &mut self.workspace.factors;
         factors.clear();
         for (&low, &high) in lambda_low.iter().zip(lambda_high) {
             factors.push(self.field.factor([low, high]));
         }
-        for (d, (low, high)) in low
+        let [x_low, x_high] = self.x.map(|component| component.chunks_exact(length));
+        for ((low, high), (x_low, x_high)) in low
             .chunks_exact_mut(length)
             .zip(high.chunks_exact_mut(length))
-            .enumerate()
+            .zip(x_low.zip(x_high))
         {
-            let start = d * columns + self.first;
-            let [x_low, x_high] = [&self.x[0][start..][..length], &self.x[1][start..][..length]];
             for (n, factor) in factors.iter().enumerate() {
                 keep_scalar();
                 [low[n], high[n]] = factor.mul(&self.field.montgomery, [x_low[n], x_high[n]]);
@@ -151,13 +217,11 @@ impl PartialGram<'_> {
         } = &mut *self.workspace;
         let rank = *rank;
         let modulus = field.modulus();
-        let columns = self.lambda[0].len();
         let width = length.div_ceil(LANES);
         let (row, strip) = (&mut row[..length], &mut strip[..width]);
         packed.clear();
-        for d in 0..rank {
-            let start = d * columns + self.first;
-            let [low, high] = [&self.x[0][start..][..length], &self.x[1][start..][..length]];
+        let [x_low, x_high] = self.x.map(|component| component.chunks_exact(length));
+        for (low, high) in x_low.zip(x_high) {
             part_of_row(modulus, [low, high], part, row);
             packed.extend(pack_vectors(row));
         }

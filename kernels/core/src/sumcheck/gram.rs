@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::extension::gram::weighted_gram;
-use crate::extension::rows::combine_rows_of_limb;
+use crate::extension::gram::{Tiles, weighted_gram};
+use crate::extension::words::Folded;
 use crate::extension::{Element, Extension, halves};
 use crate::modulus::{MAX_LAZY_PRODUCTS, low};
 use crate::sumcheck::Prover;
@@ -11,6 +11,7 @@ use crate::sumcheck::instance::Instance;
 use crate::sumcheck::polynomial::Polynomial;
 use crate::sumcheck::product::Product;
 use crate::sumcheck::summand::Values;
+use crate::sumcheck::table::Table;
 
 /// Rows of output handled by one task.
 const ROWS: usize = 16;
@@ -27,38 +28,56 @@ pub struct Sparse<'a> {
     pub values: &'a [i32],
 }
 
+/// `h(k, n) = sum_d w[k, d] x(d, n)`; the rows of `x` are those of `rows`, then one row of a constant.
+#[derive(Clone, Copy, Debug)]
+pub struct LowRank<'a> {
+    /// Ciphertexts at a point.
+    pub rows: Folded<'a>,
+    /// The constant, one word per limb.
+    pub constants: &'a [u64],
+    /// The matrix.
+    pub w: Sparse<'a>,
+}
+
 /// While rows are bound, a product sum-check over `w` and `w G`; then the square of one row.
 pub(super) struct Gram {
     field: Extension,
     rows: Instance<Product, 2>,
     /// `[2, n]`
     lambda: Vec<u64>,
-    /// `[2, d, n]`
-    x: Vec<u64>,
-    columns: usize,
+    /// Empty once they are combined.
+    x: Tiles,
     line: Option<Instance<Polynomial, 1>>,
 }
 
 impl Gram {
     pub(super) fn new(
         field: Extension,
+        limb: usize,
         omega: &[u64],
         lambda: &[u64],
-        x: &[u64],
-        w: Sparse<'_>,
+        LowRank { rows, constants, w }: LowRank<'_>,
         columns: usize,
     ) -> Self {
-        let rank = x.len() / (2 * columns);
+        let (rows, constant) = (rows.limb(&field, limb), constants[limb]);
+        let rank = rows.units() + 1;
+        let mut x = Tiles::zero(rank, columns);
+        let gram = weighted_gram(&field, lambda, &mut x, |piece, unit, [low, high]| {
+            if unit < rows.units() {
+                rows.write(unit, piece, [low, high]);
+            } else {
+                low.fill(constant);
+            }
+        });
         let dense = densify(&field, w, rank);
-        let products = times_gram(&field, w, &weighted_gram(&field, lambda, x, rank), rank);
+        let products = times_gram(&field, w, &gram, rank);
         let ones = [vec![1; rank], vec![0; rank]].concat();
-        let rows = Instance::new(field, Product, omega, &ones, [&products, &dense], rank);
+        let factors = [products, dense].map(|words| Table::new(&words));
         let mut instance = Self {
             field,
-            rows,
+            rows: Instance::new(field, Product, omega, &ones, factors, rank),
             lambda: lambda.to_vec(),
-            x: x.to_vec(),
-            columns,
+            x,
             line: None,
         };
         instance.prepare_line();
@@ -68,17 +87,15 @@ impl Gram {
     /// Once the rows are bound: the row `w x` that is left.
     fn prepare_line(&mut self) {
         if self.rows.rows_are_bound() {
-            let rank = self.x.len() / (2 * self.columns);
-            let w = self.rows.factor(1).piece(0..rank).concat();
             let x = std::mem::take(&mut self.x);
-            let h = combine_rows_of_limb(&self.field, &w, &x, (rank, self.columns));
+            let w = self.rows.factor(1).piece(0..x.rank()).concat();
             self.line = Some(Instance::new(
                 self.field,
                 Polynomial::square(&self.field),
                 &self.rows.omega(),
                 &std::mem::take(&mut self.lambda),
-                [&h],
-                self.columns,
+                [Table::new(&x.combine(&self.field, &w))],
+                x.columns(),
             ));
         }
     }

@@ -39,7 +39,7 @@ impl<S: Summand<F>, const F: usize> Instance<S, F> {
         summand: S,
         omega: &[u64],
         lambda: &[u64],
-        factors: [&[u64]; F],
+        factors: [Table; F],
         columns: usize,
     ) -> Self {
         let lambda = Table::new(lambda).map(|word| field.montgomery.enter(word));
@@ -50,7 +50,7 @@ impl<S: Summand<F>, const F: usize> Instance<S, F> {
             omega: Table::new(omega),
             twisted: field.modulus().scale_words(high, field.nonresidue()),
             lambda,
-            factors: factors.map(Table::new),
+            factors,
             rows: (omega.len() / 2).next_power_of_two(),
             columns,
         };

@@ -5,6 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::extension::montgomery::keep_scalar;
+use crate::extension::words::FoldedLimb;
 use crate::extension::{Element, Extension, Factor, Row, halves};
 use crate::vectorised;
 
@@ -19,6 +20,13 @@ impl Table {
     /// A copy of `[2, ...]` words.
     pub(super) fn new(words: &[u64]) -> Self {
         Self(halves(words).map(<[u64]>::to_vec))
+    }
+
+    /// Ciphertexts at a point: their rows one after the other.
+    pub(super) fn folded(rows: &FoldedLimb<'_>, columns: usize) -> Self {
+        let [mut low, mut high] = [(); 2].map(|()| vec![0; rows.units() * columns]);
+        rows.write_all([&mut low, &mut high]);
+        Self([low, high])
     }
 
     /// `op` of every word.
