@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.cases import all_cases
-from benchmarks.measuring import measure_all
+from benchmarks.measuring import machine, measure_all
 from benchmarks.report import sentences, terminal_tables, write_report
 
 LATEST = Path(__file__).parent / "latest.json"
@@ -37,7 +37,8 @@ def main() -> None:
         output = LATEST
         write_report(figures, cases)
     if output is not None:
-        output.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
+        described = {**machine(arguments.runs), **figures}
+        output.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n")
     for table in terminal_tables(figures, cases):
         console.print(table)
     for sentence in sentences(figures):

@@ -7,6 +7,7 @@ peak memory is that case's.
 
 from __future__ import annotations
 
+import platform
 import secrets
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from statistics import median
 
@@ -35,6 +37,19 @@ from zk_layers.prove import EnrolmentProver, prove_registration
 from zk_layers.verify import verify_enrolment, verify_registration
 
 Figures = dict[str, float]
+
+
+def machine(runs: int) -> dict[str, float | str]:
+    """What absolute times belong to; nothing that names the machine."""
+    return {
+        "machine.cpus": float(psutil.cpu_count() or 1),
+        "machine.memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "machine.architecture": platform.machine(),
+        "machine.python": platform.python_version(),
+        "machine.numpy": np.__version__,
+        "machine.tenseal": metadata.version("tenseal"),
+        "machine.runs": float(runs),
+    }
 
 
 def measure_all(cases: tuple[Case, ...], runs: int, progress: Callable[[str], None]) -> Figures:

@@ -10,13 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-from blindproof.network_publishing import NetworkModel, plan_of, quantised_model
-from blindproof.publishing import LinearModel, linear_spec, publish_linear
+from blindproof.network_publishing import (
+    NetworkModel,
+    plan_of,
+    quantised_model,
+    require_faithful,
+)
+from blindproof.publishing import (
+    LinearModel,
+    linear_spec,
+    publish_linear,
+    quantised_linear,
+)
 from fhe_layers.collapse import collapse
 from fhe_layers.network_planner import DEFAULT_NETWORK_PRECISION_BITS, NetworkPlan
 from fhe_layers.packing_choice import PackingChoice, choose_packing
 from fhe_layers.planner import Plan, plan
-from fhe_layers.quantise import quantise
+from fhe_layers.quantise_network import QuantisedNetwork
 from protocol.errors import PlanningError
 from protocol.model import ModelCard
 from protocol.parameters import Mode, Packing
@@ -29,7 +39,11 @@ def collapsed_model(model: NetworkModel) -> LinearModel:
         PlanningError: it has too many monomials; says how many.
         BlindproofError: the network cannot be quantised.
     """
-    quantised = quantised_model(model)
+    return _multiplied_out(model, quantised_model(model))
+
+
+def _multiplied_out(model: NetworkModel, quantised: QuantisedNetwork) -> LinearModel:
+    """The linear model over monomials that the integer network is.  Raises PlanningError."""
     polynomials = collapse(quantised.graph, quantised.integers.astype(np.float64))
     weights, intercept = polynomials.real(quantised.unit)
     return LinearModel(
@@ -47,26 +61,29 @@ def collapsed_model(model: NetworkModel) -> LinearModel:
 
 
 def publish_collapsed(
-    models: Path,
+    models: Path | str,
     model: NetworkModel,
     *,
-    mode: Mode = Mode.PRIVATE,
+    mode: Mode | str = Mode.PRIVATE,
     precision_bits: float = DEFAULT_NETWORK_PRECISION_BITS,
     allow_rounding: bool = False,
 ) -> ModelCard:
     """Publish a network for single records; the same network gives the same digest.
 
-    Coefficients are rounded to 16 bits after the network's weights were; `rounding_of` the
-    `collapsed_model` says what that changes.
+    Rounding happens twice: `rounding_of_network` says what becoming integers changes in the
+    network, and `rounding_of` the `collapsed_model` what 16 bits for each coefficient change then.
 
     Raises:
         PlanningError: too many monomials, or no secure parameters reach the precision.
-        ModelError: rounding changes too much, or the model cannot be described.
+        ModelError: one of the roundings changes too much, or the model cannot be described.
         BlindproofError: the network cannot be quantised or stored.
     """
+    quantised = quantised_model(model)
+    if not allow_rounding:
+        require_faithful(model, quantised)
     return publish_linear(
         models,
-        collapsed_model(model),
+        _multiplied_out(model, quantised),
         mode=mode,
         packings=(Packing.SINGLE,),
         precision_bits=precision_bits,
@@ -87,7 +104,7 @@ def packing_for_records(
     batch: NetworkPlan | PlanningError
     try:
         collapsed = collapsed_model(model)
-        spec = linear_spec(collapsed, quantise(collapsed.weights, collapsed.intercept), mode)
+        spec = linear_spec(collapsed, quantised_linear(collapsed), mode)
         single = plan(spec, Packing.SINGLE, precision_bits=precision_bits)
     except PlanningError as error:
         single = error

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from fhe_layers.spec import (
+    LARGEST_NUMBER,
     SQUARE,
     AddSpec,
     BatchNormSpec,
@@ -28,7 +29,7 @@ from fhe_layers.spec import (
 )
 from protocol.errors import ModelError
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
 Pair: TypeAlias = tuple[int, int]
 
 
@@ -46,7 +47,7 @@ class DenseFile(_Layer):
 
     def spec(self) -> LayerSpec:
         """The layer.  Raises ModelError."""
-        weights = _array(self.weights, "dense", 2)
+        weights = _array(self.weights, 2)
         return DenseSpec(weights, _bias(self.bias, len(weights)), self.source)
 
 
@@ -62,7 +63,7 @@ class Conv2dFile(_Layer):
 
     def spec(self) -> LayerSpec:
         """The layer.  Raises ModelError."""
-        weights = _array(self.weights, "conv2d", 4)
+        weights = _array(self.weights, 4)
         bias = _bias(self.bias, len(weights))
         return Conv2dSpec(weights, bias, self.stride, self.padding, self.source)
 
@@ -176,13 +177,13 @@ LayerFile: TypeAlias = Annotated[
 ]
 
 
-def _array(nested: object, kind: str, dimensions: int) -> npt.NDArray[np.float64]:
+def _array(nested: object, dimensions: int) -> npt.NDArray[np.float64]:
     try:
         numbers = np.array(nested, dtype=np.float64)
     except ValueError:
         numbers = np.zeros(0)
     if numbers.ndim != dimensions or not numbers.size:
-        raise ModelError(f"a {kind} layer's weights have rows of different lengths, or none")
+        raise ModelError("its weights have rows of different lengths, or none")
     return numbers
 
 

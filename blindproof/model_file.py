@@ -8,13 +8,17 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from blindproof.file_errors import explain
 from blindproof.layer_file import LayerFile, Number
 from blindproof.network_publishing import NetworkModel
 from blindproof.publishing import LinearModel
-from fhe_layers.spec import NetworkSpec
-from protocol.errors import ModelError
+from fhe_layers.spec import LayerSpec, NetworkSpec
+from protocol.errors import ModelError, ShapeError
 from protocol.model import Feature
 from protocol.parameters import Mode, Packing
+
+_OF_LINEAR_MODELS = ("intercept", "packings")
+_OF_NETWORKS = ("shape",)
 
 
 class FeatureFile(BaseModel):
@@ -56,11 +60,23 @@ class ModelFile(BaseModel):
         """What the file describes.
 
         Raises:
-            ModelError: both or neither of weights and layers; or numbers that do not fit.
+            ModelError: both or neither of weights and layers; numbers that do not fit; or an entry
+                that means nothing for this kind of model.
         """
         if (self.weights is None) == (self.layers is None):
             raise ModelError("a model file has either weights, of a linear model, or layers")
-        return self._linear() if self.layers is None else self._network(self.layers)
+        if self.layers is None:
+            self._refuse(_OF_NETWORKS, "a linear model")
+            return self._linear()
+        self._refuse(_OF_LINEAR_MODELS, "a network")
+        return self._network(self.layers)
+
+    def _refuse(self, entries: tuple[str, ...], kind: str) -> None:
+        """Raises ModelError: one of the entries was given."""
+        for entry in entries:
+            if entry in self.model_fields_set and getattr(self, entry) is not None:
+                advice = "; `publish --packing` chooses" if entry == "packings" else ""
+                raise ModelError(f"{kind} has no '{entry}'{advice}")
 
     def _network(self, layers: list[LayerFile]) -> NetworkModel:
         shape = self.shape or (len(self.features),)
@@ -69,7 +85,7 @@ class ModelFile(BaseModel):
             version=self.version,
             purpose=self.purpose,
             features=self._features(),
-            network=NetworkSpec(shape, tuple(layer.spec() for layer in layers)),
+            network=NetworkSpec(shape, _specs(layers)),
             outputs=tuple(self.outputs),
             labels=tuple(self.labels),
             link=self.link,
@@ -116,7 +132,16 @@ def read_model_file(path: Path) -> ModelFile:
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
         # The cause would show the file's numbers.
-        raise ModelError(f"{path}: {where or 'file'}: {first['msg']}") from None
+        raise ModelError(f"{path}: {explain(error)}") from None
+
+
+def _specs(layers: list[LayerFile]) -> tuple[LayerSpec, ...]:
+    """The layers of a network.  Raises ModelError, naming the layer."""
+    specs = []
+    for index, layer in enumerate(layers):
+        try:
+            specs.append(layer.spec())
+        except (ModelError, ShapeError) as error:
+            raise ModelError(f"layer {index} ({layer.kind}): {error}") from None
+    return tuple(specs)

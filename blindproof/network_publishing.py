@@ -12,7 +12,9 @@ from blindproof.publishing import (
     RESERVED_OUTPUTS,
     ROUNDING_SHARE_LOG2,
     LinearModel,
+    parse_mode,
     publish_linear,
+    require_bounded,
 )
 from blindproof.sealing import BLANK_COMMITMENT, publisher_key, seal
 from fhe_layers.folding import fold
@@ -71,10 +73,10 @@ class NetworkModel:
 
 
 def publish_network(
-    models: Path,
+    models: Path | str,
     model: NetworkModel,
     *,
-    mode: Mode = Mode.PRIVATE,
+    mode: Mode | str = Mode.PRIVATE,
     precision_bits: float = DEFAULT_NETWORK_PRECISION_BITS,
     allow_rounding: bool = False,
 ) -> ModelCard:
@@ -106,14 +108,15 @@ def publish_network(
             precision_bits=precision_bits,
             allow_rounding=allow_rounding,
         )
+    directory = Path(models)
     bundle = bundle_network(
         model,
-        publisher_key(models),
-        mode=mode,
+        publisher_key(directory),
+        mode=parse_mode(mode),
         precision_bits=precision_bits,
         allow_rounding=allow_rounding,
     )
-    ModelRegistry(models).publish(bundle)
+    ModelRegistry(directory).publish(bundle)
     return bundle.card
 
 
@@ -146,7 +149,7 @@ def bundle_network(
     """Everything a server needs to serve a network.  Raises BlindproofError."""
     quantised = quantised_model(model)
     if not allow_rounding:
-        _require_faithful(network_rounding(quantised, model.input_bounds), model.outputs)
+        require_faithful(model, quantised)
     plan = plan_of(model, quantised, mode=mode, precision_bits=precision_bits)
     private = mode is Mode.PRIVATE
     draft = ModelCard(
@@ -178,6 +181,7 @@ def quantised_model(model: NetworkModel) -> QuantisedNetwork:
     reserved = RESERVED_OUTPUTS.intersection(model.outputs)
     if reserved:
         raise ModelError(f"'{min(reserved)}' is reserved beside the outputs: rename that output")
+    require_bounded(model.features)
     spec = model.network
     if (spec.inputs, spec.outputs) != (len(model.features), len(model.outputs)):
         raise ModelError(
@@ -205,7 +209,7 @@ def rounding_of_network(model: NetworkModel) -> NetworkRounding:
     return network_rounding(quantised_model(model), model.input_bounds)
 
 
-def _require_faithful(rounded: NetworkRounding, outputs: tuple[str, ...]) -> None:
+def require_faithful(model: NetworkModel, quantised: QuantisedNetwork) -> None:
     """Refuse a network that rounding may change by too much of what its outputs may reach.
 
     Both are worst cases over every input; single weights may well become zero.
@@ -213,14 +217,16 @@ def _require_faithful(rounded: NetworkRounding, outputs: tuple[str, ...]) -> Non
     Raises:
         ModelError: naming the output that changes most.
     """
-    shares = rounded.errors / np.maximum(rounded.ranges, np.finfo(np.float64).tiny)
+    rounded = network_rounding(quantised, model.input_bounds)
+    with np.errstate(invalid="ignore"):  # unbounded errors of unbounded outputs
+        shares = rounded.errors / np.maximum(rounded.ranges, np.finfo(np.float64).tiny)
     worst = int(np.argmax(shares))
-    if shares[worst] > 2.0**ROUNDING_SHARE_LOG2:
+    if not shares[worst] <= 2.0**ROUNDING_SHARE_LOG2:
         raise ModelError(
-            f"rounding the weights to 16 bits can change output '{outputs[worst]}' by "
+            f"rounding the weights to 16 bits can change output '{model.outputs[worst]}' by "
             f"{rounded.errors[worst]:.2g}, of at most {rounded.ranges[worst]:.2g} in magnitude, "
-            f"and makes {rounded.lost} weights zero: bring the layers' weights and biases, and "
-            "the sides of sums, to similar sizes, or allow the rounding"
+            f"and makes {rounded.lost or 'no'} weights zero: bring the layers' weights and biases, "
+            "and the sides of sums, to similar sizes, or allow the rounding"
         )
 
 

@@ -16,9 +16,10 @@ from blindproof.sealing import BLANK_COMMITMENT, publisher_key, seal
 from fhe_layers.monomials import Expansion, expand
 from fhe_layers.planner import DEFAULT_PRECISION_BITS, LinearModelSpec, plan_packings
 from fhe_layers.quantise import QuantisedModel, Rounding, quantise, rounding
-from protocol.errors import ModelError
+from fhe_layers.spec import require_sized
+from protocol.errors import BlindproofError, ModelError, ParameterError
 from protocol.graph import linear_graph
-from protocol.model import Feature, ModelCard
+from protocol.model import MAX_INPUT_BOUND, Feature, ModelCard
 from protocol.parameters import Mode, Packing
 from server.registry import ModelBundle, ModelRegistry
 
@@ -33,7 +34,7 @@ RESERVED_OUTPUTS = frozenset({"label", "line", "score"})
 
 @dataclass(frozen=True, eq=False)
 class LinearModel:
-    """A fitted linear model, before publication.
+    """A fitted linear model, before publication.  Numbers may be given as lists.
 
     Attributes:
         name, version, purpose: for people.
@@ -57,6 +58,14 @@ class LinearModel:
     link: str
     expansion: Expansion = ()
 
+    def __post_init__(self) -> None:
+        for name in ("weights", "intercept"):
+            try:
+                numbers = np.asarray(getattr(self, name), dtype=np.float64)
+            except (TypeError, ValueError):  # whose words may show weights
+                raise ModelError(f"{name}: expected numbers, in rows of one length") from None
+            object.__setattr__(self, name, numbers)
+
     @property
     def inputs(self) -> int:
         """K."""
@@ -70,10 +79,10 @@ class LinearModel:
 
 
 def publish_linear(
-    models: Path,
+    models: Path | str,
     model: LinearModel,
     *,
-    mode: Mode = Mode.PRIVATE,
+    mode: Mode | str = Mode.PRIVATE,
     packings: Sequence[Packing] = (Packing.BATCH, Packing.SINGLE),
     precision_bits: float = DEFAULT_PRECISION_BITS,
     allow_rounding: bool = False,
@@ -96,21 +105,31 @@ def publish_linear(
         ModelError: rounding changes too much, or the model cannot be described.
         BlindproofError: the model cannot be quantised or stored.
     """
+    directory = Path(models)
     bundle = bundle_linear(
         model,
-        publisher_key(models),
-        mode=mode,
+        publisher_key(directory),
+        mode=parse_mode(mode),
         packings=packings,
         precision_bits=precision_bits,
         allow_rounding=allow_rounding,
     )
-    ModelRegistry(models).publish(bundle)
+    ModelRegistry(directory).publish(bundle)
     return bundle.card
+
+
+def parse_mode(mode: Mode | str) -> Mode:
+    """A mode, or its name.  Raises ParameterError."""
+    try:
+        return Mode(mode)
+    except ValueError:
+        names = " or ".join(f"'{known}'" for known in Mode)
+        raise ParameterError(f"mode {mode!r}: expected {names}") from None
 
 
 def rounding_of(model: LinearModel) -> Rounding:
     """How far the model that would be published is from this one.  Raises BlindproofError."""
-    return _rounding(model, quantise(model.weights, model.intercept))
+    return _rounding(model, quantised_linear(model))
 
 
 def bundle_linear(
@@ -126,7 +145,8 @@ def bundle_linear(
     reserved = RESERVED_OUTPUTS.intersection(model.outputs)
     if reserved:
         raise ModelError(f"'{min(reserved)}' is reserved beside the outputs: rename that output")
-    quantised = quantise(model.weights, model.intercept)
+    require_bounded(model.features)
+    quantised = quantised_linear(model)
     if not allow_rounding:
         _require_faithful(model, _rounding(model, quantised))
     integers = np.column_stack([quantised.weights, quantised.bias])
@@ -163,6 +183,25 @@ def linear_spec(model: LinearModel, quantised: QuantisedModel, mode: Mode) -> Li
         row_l1_bound=max(quantised.row_l1_bounds),
         mode=mode,
     )
+
+
+def require_bounded(features: Sequence[Feature]) -> None:
+    """Refuse ranges that no model card can declare.  Raises ModelError, naming the feature."""
+    for feature in features:
+        if not feature.bound <= MAX_INPUT_BOUND:
+            raise ModelError(
+                f"feature '{feature.name}': its range is more than 2^64 times its scale"
+            )
+
+
+def quantised_linear(model: LinearModel) -> QuantisedModel:
+    """The integer model that would be published.  Raises BlindproofError."""
+    for name, numbers in (("weights", model.weights), ("intercept", model.intercept)):
+        try:
+            require_sized(numbers)
+        except BlindproofError as error:
+            raise type(error)(f"{name}: {error}") from None
+    return quantise(model.weights, model.intercept)
 
 
 def _rounding(model: LinearModel, quantised: QuantisedModel) -> Rounding:

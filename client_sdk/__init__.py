@@ -10,6 +10,7 @@ from client_sdk.aio import AsyncClient, Phase, ServedCard
 from client_sdk.client import Client, list_models
 from client_sdk.disclosure import DecryptionError
 from client_sdk.keystore import KeyStore
+from client_sdk.memory import MemoryLimitError
 from client_sdk.result import Result, Timings
 from client_sdk.transport import TransportError
 from client_sdk.verification import VerifiedAnswer, verify_evidence
@@ -38,6 +39,7 @@ __all__ = [
     "InputError",
     "KeyStore",
     "KeyStoreError",
+    "MemoryLimitError",
     "ModelError",
     "NonFiniteError",
     "ParameterError",

@@ -21,16 +21,25 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from client_sdk.disclosure import DISCLOSURE_LIMIT, release, require_possible
+from client_sdk.disclosure import (
+    DISCLOSURE_LIMIT,
+    disclosure_units,
+    in_units,
+    release,
+    require_distance,
+    require_possible,
+)
 from client_sdk.encryption import CkksContext, CkksSecretContext, decrypt, encrypt
 from client_sdk.enrolment import enrol
 from client_sdk.evidence import Evidence, request_digests
 from client_sdk.keystore import KeyStore, Ring, Snapshot, StaleSnapshotError
+from client_sdk.memory import MAX_MEMORY_BYTES, enrolment_bytes, prediction_bytes, require_memory
 from client_sdk.metering import Meter, Traffic, unmetered
+from client_sdk.pinning import parse_digest
 from client_sdk.records import Records, normalise
 from client_sdk.result import Result, Timings, labels_and_scores
 from client_sdk.transport import KeyUnknownError, TlsFiles, Transport
-from client_sdk.verification import accept_model, outputs_digest, parse_digest, verify_answer
+from client_sdk.verification import accept_model, outputs_digest, verify_answer
 from protocol.ciphertexts import SeededCiphertexts
 from protocol.errors import (
     EncodingError,
@@ -115,7 +124,9 @@ class AsyncClient:
         server_id: str | None = None,
         client_id: str | None = None,
         tolerance: float | None = None,
+        min_disclosure_log2: int | None = None,
         seconds: float = DEFAULT_SECONDS,
+        max_memory_bytes: int = MAX_MEMORY_BYTES,
         observer: Callable[[Phase], None] | None = None,
         meter: Meter | None = None,
     ) -> None:
@@ -133,29 +144,43 @@ class AsyncClient:
             client_id: the client's; if None the common name of its certificate, or the one drawn
                 with the key store.
             tolerance: largest error bound, in units of the output, that is acceptable.
+            min_disclosure_log2: how far above what depends on the secret key the noise on released
+                values must be at least, as a power of two; a model with less is refused before
+                anything is encrypted.  If None, 32 for linear models, and whatever its card says
+                for a network: `Result.disclosure_log2` reports it.
             seconds: time limit of each call.
+            max_memory_bytes: what enrolment or one request may take, by the model's card; a model
+                that takes more is refused before anything is enrolled or encrypted.
             observer: called with each phase as it begins.
             meter: called with the part of a phase that is done, where that is known.
 
         Raises:
             ModelError: the digest is malformed.
-            ParameterError: the tolerance is not a positive number.
+            ParameterError: the tolerance or the memory limit is not a positive number.
             TransportError: a PEM file cannot be used, or a certificate came without its key.
         """
         if tolerance is not None and not tolerance > 0:  # NaN as well
             raise ParameterError(f"the tolerance must be a positive number, not {tolerance}")
+        if not max_memory_bytes > 0:
+            raise ParameterError("the memory limit must be a positive number of bytes")
         tls = TlsFiles.of(ca, certificate, certificate_key)
         self._transport = Transport(target, tls, seconds)
+        self._target = target
         self._pinned = parse_digest(model)
         self._keys = keys
         self._server_id = server_id
         self._client_id = client_id or tls.common_name or keys.client_id
         self._tolerance = tolerance
+        self._min_disclosure_log2 = min_disclosure_log2
+        self._max_memory_bytes = max_memory_bytes
         self._observe = observer or _unobserved
         self._meter = meter or unmetered
         self._served: ServedCard | None = None
         self._contexts: dict[CkksParameters, tuple[bytes, CkksSecretContext]] = {}  # with epoch
         self._enrolling = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._target!r}, model={self._pinned.hex()[:16]}…)"
 
     async def __aenter__(self) -> Self:
         return self
@@ -207,10 +232,12 @@ class AsyncClient:
         Raises:
             EnrolmentError: the server declined.
             ModelError: the model is public and needs no keys.
+            MemoryLimitError: its keys take more memory than this client allows.
         """
         served = await self.model()
         if served.card.mode is Mode.PUBLIC:
             raise ModelError("a public model needs no enrolled keys")
+        self._check_enrolment_memory(served)
         async with self._enrolling:
             for _ in range(SNAPSHOT_ATTEMPTS):
                 snapshot = await asyncio.to_thread(self._snapshot, served)
@@ -227,6 +254,9 @@ class AsyncClient:
 
         Raises:
             InputError: the records do not fit the model; nothing was sent.
+            ModelError: its error bound is above the tolerance, or its disclosure distance below the
+                client's minimum; nothing was encrypted.
+            MemoryLimitError: the model takes more memory than this client allows; as above.
             EnrolmentError: the server no longer knows the enrolled key, which is forgotten: the
                 next call enrols afresh.
             VerificationError: an answer or its proof was refused; nothing was decrypted.
@@ -237,6 +267,8 @@ class AsyncClient:
         values = normalise(served.card, records)
         chosen = _packing(served.card, packing, len(values))
         self._check_tolerance(served.card, chosen)
+        require_distance(served.card, chosen, self._min_disclosure_log2)
+        self._check_memory(served, chosen)
         size = 1 if chosen is Packing.SINGLE else served.card.profile(chosen).parameters.slots
         sent, received = self._transport.sent_bytes, self._transport.received_bytes
         answers = [
@@ -245,7 +277,7 @@ class AsyncClient:
         ]
         released = np.concatenate([answer.released for answer in answers]) * served.card.unit
         labels, scores = labels_and_scores(served.card, released)
-        # The bound is exact arithmetic's; releasing in double precision adds a few roundings.
+        # The bound is exact arithmetic's; what is released becomes a double and is multiplied.
         doubles = 2 * float(np.spacing(np.abs(released).max()))
         error_bound = served.card.bounds(chosen).released_error * served.card.unit + doubles
         return Result(
@@ -254,6 +286,7 @@ class AsyncClient:
             scores=scores,
             error_bound=error_bound,
             precision_bits=-math.log2(error_bound / served.card.unit),
+            disclosure_log2=served.card.profile(chosen).disclosure_log2,
             soundness_bits=min(answer.soundness_bits for answer in answers),
             model_digest=served.card.digest,
             evidence=tuple(answer.evidence for answer in answers),
@@ -271,13 +304,24 @@ class AsyncClient:
                 f"tolerance {self._tolerance:.3g}"
             )
 
+    def _check_memory(self, served: ServedCard, packing: Packing) -> None:
+        needed = prediction_bytes(served.card, packing)
+        require_memory(needed, self._max_memory_bytes, f"a request in packing '{packing}'")
+        if served.card.mode is Mode.PRIVATE:
+            self._check_enrolment_memory(served)
+
+    def _check_enrolment_memory(self, served: ServedCard) -> None:
+        request = self._key_request(served)
+        needed = enrolment_bytes(request)
+        require_memory(needed, self._max_memory_bytes, f"enrolling {request.keys} public keys")
+
     async def _answer(self, served: ServedCard, packing: Packing, values: Floats) -> _Answer:
         card = served.card
-        disclosing = len(values) * len(card.outputs)
+        disclosing = disclosure_units(card, packing, len(values))
         if disclosing > DISCLOSURE_LIMIT:
             raise RequestError(
-                f"{disclosing} values in one request, a key may release {DISCLOSURE_LIMIT}: "
-                "send fewer records at a time"
+                f"the answers to {len(values)} records weigh {disclosing} units of disclosure, and "
+                f"a key may release {DISCLOSURE_LIMIT}: send fewer records at a time"
             )
         snapshot = await self._reserved(served, disclosing)
         enrolment = snapshot.enrolment
@@ -332,16 +376,15 @@ class AsyncClient:
         self._observe(Phase.DECRYPT)
         # Every slot is decrypted, the unused ones too: the more a value could be impossible, the
         # surer `require_possible` is.
-        slots = card.profile(packing).parameters.slots if packing is Packing.BATCH else 1
-        every = await asyncio.to_thread(decrypt, context, card, response.outputs, slots)
+        every = await asyncio.to_thread(decrypt, context, card, response.outputs)
         clock.append(time.perf_counter())
 
         self._observe(Phase.RELEASE)
         require_possible(every, card, packing)
-        raw = np.ascontiguousarray(every[: len(values)])
-        released = release(
-            raw, card.bounds(packing), snapshot.release_key, outputs_digest(response.outputs)
-        )
+        exact = every[: len(values)]
+        bounds = card.bounds(packing)
+        released = release(exact, bounds, snapshot.release_key, outputs_digest(response.outputs))
+        raw = in_units(exact, bounds)
         encrypting, exchanging, verifying, decrypting = np.diff(clock).tolist()
         timings = Timings(encrypting, exchanging, verifying, decrypting, response.timings)
         # The expanded words weigh much more than the seeds they are made from again when needed.
@@ -365,8 +408,8 @@ class AsyncClient:
         finally:
             await messages.aclose()
 
-    async def _reserved(self, served: ServedCard, values: int) -> Snapshot:
-        """Secrets of one epoch, with the release of so many values reserved.
+    async def _reserved(self, served: ServedCard, units: int) -> Snapshot:
+        """Secrets of one epoch, with the disclosure of so many units reserved.
 
         A private model's come with an enrolled key, enrolled now if there is none.  What follows
         uses this snapshot alone, so that a rotation from here on leaves the prediction whole: it
@@ -374,13 +417,13 @@ class AsyncClient:
         """
         async with self._enrolling:
             for _ in range(SNAPSHOT_ATTEMPTS):
-                snapshot = await asyncio.to_thread(self._snapshot, served, values)
+                snapshot = await asyncio.to_thread(self._snapshot, served, units)
                 with contextlib.suppress(StaleSnapshotError):
                     if served.card.mode is Mode.PRIVATE and snapshot.enrolment is None:
                         enrolment = await self._enrol(served, snapshot)
                         snapshot = replace(snapshot, enrolment=enrolment)
                     await asyncio.to_thread(
-                        self._keys.count_disclosure, values, snapshot.epoch, DISCLOSURE_LIMIT
+                        self._keys.count_disclosure, units, snapshot.epoch, DISCLOSURE_LIMIT
                     )
                     return snapshot
         raise KeyStoreError("the key store was rotated again and again: try later")
@@ -400,15 +443,15 @@ class AsyncClient:
             self._client_id, served.server_id, card.ring_degree, card.key_moduli, card.keys_needed
         )
 
-    def _snapshot(self, served: ServedCard, values: int = 0) -> Snapshot:
-        """The store's secrets for a model, with room to release so many values."""
+    def _snapshot(self, served: ServedCard, units: int = 0) -> Snapshot:
+        """The store's secrets for a model, with room to disclose so many units."""
         card = served.card
         parameters = card.profiles[0].parameters
         return self._keys.snapshot(
             Ring(card.ring_degree, card.key_moduli),
             lambda: CkksContext(parameters).generate_secret(),
             wanted=self._key_request(served) if card.mode is Mode.PRIVATE else None,
-            room=values,
+            room=units,
             limit=DISCLOSURE_LIMIT,
         )
 

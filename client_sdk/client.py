@@ -14,7 +14,9 @@ from typing import Any, Self, TypeVar
 from client_sdk.aio import DEFAULT_SECONDS, AsyncClient, Phase
 from client_sdk.aio import list_models as list_models_async
 from client_sdk.keystore import KeyStore
+from client_sdk.memory import MAX_MEMORY_BYTES
 from client_sdk.metering import Meter
+from client_sdk.pinning import parse_digest
 from client_sdk.records import Records
 from client_sdk.result import Result
 from protocol.model import ModelCard
@@ -46,7 +48,9 @@ class Client:
         server_id: str | None = None,
         client_id: str | None = None,
         tolerance: float | None = None,
+        min_disclosure_log2: int | None = None,
         seconds: float = DEFAULT_SECONDS,
+        max_memory_bytes: int = MAX_MEMORY_BYTES,
         observer: Callable[[Phase], None] | None = None,
         meter: Meter | None = None,
     ) -> None:
@@ -60,10 +64,13 @@ class Client:
             server_id=server_id,
             client_id=client_id,
             tolerance=tolerance,
+            min_disclosure_log2=min_disclosure_log2,
             seconds=seconds,
+            max_memory_bytes=max_memory_bytes,
             observer=observer,
             meter=meter,
         )
+        self._named = f"Client({target!r}, model={parse_digest(model).hex()[:16]}…)"
         self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -73,6 +80,9 @@ class Client:
         self._finalizer = weakref.finalize(
             self, _shut_down, self._client, self._loop, self._thread, self._process
         )
+
+    def __repr__(self) -> str:
+        return self._named
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""Records to ciphertexts and verified outputs to numbers, for both packings.
+"""Records to ciphertexts and verified outputs to integers, for both packings.
 
 Symbols: K inputs, J outputs, L limbs, N ring degree; D = 2^input_scale.  The only module of the
 client that touches TenSEAL, through `fhe_layers.ckks`.
@@ -18,6 +18,7 @@ from protocol.parameters import Packing
 from wire.inference import Outputs, SingleOutputs
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.object_]
 
 __all__ = ["CkksContext", "CkksSecretContext", "decrypt", "encrypt"]
 
@@ -43,18 +44,18 @@ def encrypt(
     return SeededCiphertexts((seed,), body[None], moduli)
 
 
-def decrypt(context: CkksSecretContext, card: ModelCard, outputs: Outputs, records: int) -> Floats:
-    """Decrypt verified outputs: float64 (records, J), in units of the integer model's output."""
+def decrypt(context: CkksSecretContext, card: ModelCard, outputs: Outputs) -> Integers:
+    """Decrypt verified outputs to Python integers (records, J) at the output's scale.
+
+    Records are one, or all the N/2 slots of a batch, used or not.  The scale is that of the full
+    modulus: what rescaling divided by is multiplied in again.  See `client_sdk.disclosure` for why
+    these are no doubles yet.
+    """
     if isinstance(outputs, SingleOutputs):
-        scale = card.bounds(Packing.SINGLE).output_scale_log2
         layout = SingleRecordLayout(card.ring_degree, card.inputs_count, len(card.outputs))
         moduli = context.parameters.moduli
         words = layout.response_ciphertext(outputs.body, outputs.mask, moduli)
-        integers = context.decrypt_coefficients(words, layout.output_positions.tolist())
-        return np.array([[integer / (1 << scale) for integer in integers]])
-    bounds = card.bounds(Packing.BATCH)
-    columns = [
-        context.decrypt_slots(words, bounds.output_scale_log2, bounds.dropped_modulus)[:records]
-        for words in outputs.words
-    ]
-    return np.stack(columns, axis=1)
+        owed = context.decrypt_coefficients(words, layout.output_positions.tolist())
+        return np.array([owed], dtype=object)
+    dropped = card.bounds(Packing.BATCH).dropped_modulus
+    return context.decrypt_slot_integers(outputs.words, dropped).T

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from client_sdk.pinning import require_pinned
 from protocol.ciphertexts import SeededCiphertexts
 from protocol.digests import DIGEST_BYTES
 from protocol.encoding import (
@@ -115,10 +116,16 @@ def _value(evidence: Evidence) -> Value:
     )
 
 
-def decode_evidence(data: bytes) -> tuple[Evidence, ...]:
+def decode_evidence(data: bytes, pinned: bytes | None = None) -> tuple[Evidence, ...]:
     """Parse answers; well-formed, not verified.
 
+    Args:
+        data: what `encode_evidence` wrote.
+        pinned: digest of the model the answers must be about.  Compared with the bytes of every
+            card before any card, key or word is read.
+
     Raises:
+        ModelError: evidence about another model than the pinned one.
         EncodingError, ModelError, ParameterError, RequestError, EnrolmentError: malformed.
     """
     form, answers = expect_tuple(decode(data), "evidence", 2)
@@ -127,19 +134,23 @@ def decode_evidence(data: bytes) -> tuple[Evidence, ...]:
     items = expect_tuple(answers, "answers")
     if not items:
         raise EncodingError("evidence of no answer")
-    return tuple(_from_value(item) for item in items)
+    parts = [expect_tuple(item, "answer", 8) for item in items]
+    if pinned is not None:
+        for fields in parts:
+            require_pinned(expect_bytes(fields[0], "model card"), pinned, "the evidence holds")
+    return tuple(map(_from_fields, parts))
 
 
-def _from_value(value: Value) -> Evidence:
-    fields = expect_tuple(value, "answer", 8)
+def _from_fields(fields: tuple[Value, ...]) -> Evidence:
     card = ModelCard.decoded(expect_bytes(fields[0], "model card"))
     registration = expect_bytes(fields[1], "registration proof")
     enrolment = None if fields[2] is None else enrolment_from_value(fields[2])
     identity, nonce, client, server, packed, records, plaintext, head = expect_tuple(
         fields[3], "request", 8
     )
+    name = expect_text(packed, "packing")
     try:
-        packing = Packing(expect_text(packed, "packing"))
+        packing = Packing(name)
     except ValueError as error:
         raise EncodingError("unknown packing") from error
     parameters = card.profile(packing).parameters

@@ -1,7 +1,7 @@
 """The client's secrets on disk, encrypted under a passphrase.
 
     secrets.bin     scrypt and AES-256-GCM over: client identity, epoch, release key, ternary
-                    secrets, digests and epochs of the enrolled keys, number of values disclosed
+                    secrets, digests and epochs of the enrolled keys, units of disclosure
     keys/*.key      enrolled public keys; used only if their digest is in secrets.bin
 
 There is one secret per ring, and the secrets of two rings are independent: models over different
@@ -124,8 +124,8 @@ class StoreSummary:
 
     Attributes:
         client_id: the identity drawn when the store was made.
-        disclosed: number of values released, or reserved for release, under the present secrets
-            of all rings together.
+        disclosed: units of disclosure (`client_sdk.disclosure`) of the values released, or
+            reserved for release, under the present secrets of all rings together.
         enrolled: the enrolled keys, newest first: digest, and what each was enrolled for.
     """
 
@@ -248,7 +248,7 @@ class KeyStore:
 
     @property
     def disclosed(self) -> int:
-        """Number of values released, or reserved for release, under the present secrets."""
+        """Units of disclosure of the values released, or reserved, under the present secrets."""
         return self._read().disclosed
 
     def summary(self) -> StoreSummary:
@@ -278,9 +278,9 @@ class KeyStore:
             generate: makes a ternary secret, int8 (N,).
             wanted: look for a key of this ring, enrolled under these identities, with at least so
                 many public keys.
-            room: number of values to be released; the secrets are rotated first if `limit` would
-                be exceeded.  Nothing is reserved: see `count_disclosure`.
-            limit: values that may be released in one epoch; no limit if None.
+            room: units that are to be disclosed; the secrets are rotated first if `limit` would be
+                exceeded.  Nothing is reserved: see `count_disclosure`.
+            limit: units that may be disclosed in one epoch; no limit if None.
 
         Raises:
             KeyStoreError: the store cannot be read or written, or is damaged.
@@ -320,8 +320,8 @@ class KeyStore:
         self._update(lambda content: content.without_key(digest))
         self._key_path(digest).unlink(missing_ok=True)
 
-    def count_disclosure(self, values: int, epoch: bytes, limit: int | None = None) -> None:
-        """Reserve the release of so many values, before anything is sent.
+    def count_disclosure(self, units: int, epoch: bytes, limit: int | None = None) -> None:
+        """Reserve the disclosure of so many units, before anything is sent.
 
         What is reserved stays counted when the request fails.
 
@@ -331,9 +331,9 @@ class KeyStore:
 
         def reserve(content: _Secrets) -> _Secrets:
             content.require(epoch)
-            disclosed = content.disclosed + values
+            disclosed = content.disclosed + units
             if limit is not None and disclosed > limit:
-                raise StaleSnapshotError("as many values as these secrets may release are taken")
+                raise StaleSnapshotError("as much as these secrets may disclose is taken")
             return replace(content, disclosed=disclosed)
 
         self._update(reserve)

@@ -73,6 +73,8 @@ class Result(_WithRawValues):
         error_bound: each value is at most this far from the committed integer model's.  How far
             that is from the float model it was rounded from, only its publisher can say.
         precision_bits: the error bound in bits below one unit of output.
+        disclosure_log2: each value carries noise of the client's own, uniform up to at least 2^this
+            times the largest error that depends on the secret key and that a server can prove.
         soundness_bits: a false proof is accepted with probability at most 2^-this; infinite for a
             public single-record answer, which is recomputed.
         model_digest: the pinned model.
@@ -86,6 +88,7 @@ class Result(_WithRawValues):
     scores: Floats | None
     error_bound: float
     precision_bits: float
+    disclosure_log2: int
     soundness_bits: float
     model_digest: bytes
     evidence: tuple[Evidence, ...]
@@ -105,7 +108,8 @@ class Result(_WithRawValues):
         records, outputs = self.values.shape
         return (
             f"Result({records} records, {outputs} outputs, error_bound={self.error_bound:.2e}, "
-            f"precision_bits={self.precision_bits:.1f}, soundness_bits={self.soundness_bits:.1f}, "
+            f"precision_bits={self.precision_bits:.1f}, disclosure_log2={self.disclosure_log2}, "
+            f"soundness_bits={self.soundness_bits:.1f}, "
             f"model={self.model_digest.hex()[:16]}…)"
         )
 

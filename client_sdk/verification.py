@@ -7,9 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from client_sdk.evidence import MAX_EVIDENCE_BYTES, Evidence, decode_evidence
-from protocol.digests import DIGEST_BYTES, digest, encoded_digest
+from client_sdk.pinning import parse_digest, require_pinned
+from protocol.digests import digest
 from protocol.errors import EncodingError, EnrolmentError, ModelError, VerificationError
-from protocol.model import CARD_LABEL, ModelCard
+from protocol.model import ModelCard
 from protocol.parameters import Mode, Packing
 from protocol.request import output_digest
 from wire.files import read_bounded
@@ -65,11 +66,7 @@ def accept_model(
         EncodingError, ParameterError: not a valid card.
         VerificationError: the registration does not hold.
     """
-    found = encoded_digest(CARD_LABEL, encoded_card)
-    if found != pinned:  # before anything is parsed
-        raise ModelError(
-            f"pinned model digest mismatch: expected {pinned.hex()}, {source} {found.hex()}"
-        )
+    require_pinned(encoded_card, pinned, source)
     card = ModelCard.decoded(encoded_card)
     for profile in card.profiles:
         require_margins(card, profile.packing)
@@ -136,18 +133,18 @@ def verify_evidence(
 
     Raises:
         EncodingError: not an evidence file.
-        ModelError: evidence about another model.
-        EnrolmentError: evidence under another key than the pinned one.
+        ModelError: evidence about another model, or a malformed digest.
+        EnrolmentError: evidence under another key than the pinned one, or under none.
         VerificationError: naming the check that refused.
     """
     pinned = parse_digest(pinned_digest)
-    key = None if pinned_key is None else parse_digest(pinned_key)
+    key = None if pinned_key is None else parse_digest(pinned_key, "a key digest")
     try:
         data = read_bounded(Path(path), MAX_EVIDENCE_BYTES)
     except OSError as error:
         raise EncodingError(f"evidence {path}: {error.strerror}") from error
     try:
-        answers = decode_evidence(data)
+        answers = decode_evidence(data, pinned)
     except EncodingError as error:
         raise EncodingError(f"{path} is not an evidence file: {error}") from error
     return tuple(_verified(evidence, pinned, key) for evidence in answers)
@@ -157,6 +154,8 @@ def _verified(evidence: Evidence, pinned: bytes, pinned_key: bytes | None) -> Ve
     request = evidence.request
     encoded = request.card.encoded()
     accept_model(encoded, evidence.registration_proof, pinned, "the evidence holds")
+    if pinned_key is not None and request.card.mode is Mode.PUBLIC:
+        raise EnrolmentError("a public model's answers are under no key: pin none")
     if pinned_key is not None and request.key_digest != pinned_key:
         raise EnrolmentError(
             f"evidence under the key {request.key_digest.hex()}, expected {pinned_key.hex()}"
@@ -176,21 +175,6 @@ def _verified(evidence: Evidence, pinned: bytes, pinned_key: bytes | None) -> Ve
         soundness_bits=report.bits,
         precision_bits=request.card.bounds(request.packing).precision_bits,
     )
-
-
-def parse_digest(digest: bytes | str) -> bytes:
-    """A model digest given as 32 bytes or as 64 hexadecimal digits.
-
-    Raises:
-        ModelError: neither.
-    """
-    try:
-        raw = bytes.fromhex(digest) if isinstance(digest, str) else bytes(digest)
-    except ValueError as error:
-        raise ModelError("a model digest is 64 hexadecimal digits") from error
-    if len(raw) != DIGEST_BYTES:
-        raise ModelError(f"a model digest has {DIGEST_BYTES} bytes, found {len(raw)}")
-    return raw
 
 
 def outputs_digest(outputs: Outputs) -> bytes:

@@ -136,26 +136,41 @@ class CkksSecretContext:
         seed, c0 = self._encrypt_zero()
         return seed, rns.add(c0, rns.to_ntt(plaintext, moduli), moduli)
 
+    def decrypt_slot_integers(self, words: rns.Words, divisor: int = 1) -> NDArray[np.object_]:
+        """All N/2 slots of J ciphertexts (J, t, L', N): Python integers (J, N/2).
+
+        They are at the scale that the ciphertexts had before a rescaling dropped primes of product
+        `divisor`, and off by at most 2^-90 of the largest slot plus 1.  Raises ShapeError,
+        EncodingError (non-canonical words), RangeError (divisor).
+        """
+        if words.ndim != 4 or not len(words):
+            raise ShapeError(f"ciphertexts: expected (J, t, L, N), found {words.shape}")
+        if divisor < 1:
+            raise RangeError(f"divisor {divisor} is not positive")
+        decrypted = [self._decrypt(ciphertext) for ciphertext in words]
+        moduli = decrypted[0][1]
+        return decode_slots(np.stack([row for row, _ in decrypted]), moduli, divisor)
+
     def decrypt_slots(
         self, words: rns.Words, scale_log2: int, divisor: int = 1
     ) -> NDArray[np.float64]:
-        """All N/2 slots of a ciphertext (t, L', N) over the first L' primes, in double precision.
+        """All N/2 slots of one ciphertext (t, L', N) over the first L' primes, as doubles.
 
         The scale is exactly 2^scale_log2 / divisor, the divisor being the product of the primes a
-        rescaling dropped. Raises ShapeError, EncodingError (non-canonical words), RangeError
-        (scale).
+        rescaling dropped.  For looking at answers: rounding to a double depends on the key, so what
+        is to be released starts from `decrypt_slot_integers`.  Raises ShapeError, EncodingError
+        (non-canonical words), RangeError (scale).
         """
-        coefficients, moduli = self._decrypt(words)
-        scale = Fraction(2) ** scale_log2 / divisor if divisor > 0 else Fraction(0)
-        if not 1 < scale < math.prod(moduli):
+        (slots,) = self.decrypt_slot_integers(words[None], divisor)
+        moduli = self.parameters.moduli[: words.shape[1]]
+        if not 1 < Fraction(2) ** scale_log2 / divisor < math.prod(moduli):
             raise RangeError(f"scale 2^{scale_log2} / {divisor} is not below the modulus")
-        return decode_slots(coefficients, scale, moduli)
+        return np.array([slot / (1 << scale_log2) for slot in slots])
 
     def decrypt_coefficients(self, words: rns.Words, positions: Sequence[int]) -> list[int]:
         """Chosen coefficients of sum_i c_i s^i, exact and centred, of a ciphertext (t, L', N).
 
-        Slot decoding rounds to double precision and spreads coefficients over slots; this does
-        neither. Raises ShapeError, EncodingError (non-canonical words).
+        Raises ShapeError, EncodingError (non-canonical words).
         """
         degree = self.parameters.ring_degree
         if not all(0 <= position < degree for position in positions):

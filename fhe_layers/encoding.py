@@ -9,21 +9,28 @@ coefficients are one complex FFT away:
 SEAL's encoder does the same one vector at a time behind the interpreter lock, and converts to
 integers word by word; here all vectors are transformed together and reduced by the kernels.
 
+Encoding works in double precision, on values that do not depend on the key.  Decoding does depend
+on it and is exact to about 90 bits.
+
 Symbols: K vectors, N ring degree, L limbs, D = 2^scale_log2.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from fractions import Fraction
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fhe_layers import rns
+from fhe_layers.double_double import DoubleDouble
+from fhe_layers.embedding import real_slots, slot_exponents
+from protocol.errors import RangeError
 
 _INTEGER_BITS = 61
+_LONGEST_BITS = 930  # 2^16 sums and the splitting of doubles stay below 2^1024
 
 
 def encode_slots(
@@ -39,8 +46,9 @@ def encode_slots(
     evaluations[:, positive[:records]] = values
     evaluations[:, negative[:records]] = values
     coefficients = (np.fft.fft(evaluations, axis=1) * twist).real
-    # Mantissas of 61 bits and one common power of two, which is applied in each field.
-    largest = float(np.abs(coefficients).max(initial=1.0))
+    # Mantissas of 61 bits and one common power of two, which is applied in each field.  Taken from
+    # the largest coefficient, however small: the relative error is the same for every range.
+    largest = float(np.abs(coefficients).max())
     shift = min(scale_log2, _INTEGER_BITS - int(np.frexp(largest)[1]))
     mantissas = np.rint(np.ldexp(coefficients, shift)).astype(np.int64)
     words = np.empty((count, len(moduli), ring_degree), dtype=np.uint64)
@@ -52,22 +60,45 @@ def encode_slots(
 
 
 def decode_slots(
-    coefficients: rns.Words, scale: Fraction, moduli: Sequence[int]
-) -> NDArray[np.float64]:
-    """Coefficient words (L, N) at an exact scale to the N/2 real slots.
+    coefficients: rns.Words, moduli: Sequence[int], factor: int = 1
+) -> NDArray[np.object_]:
+    """Coefficient words (J, L, N) of J polynomials m to Python integers (J, N/2).
 
-    Integers of any length are brought to doubles by their centred digits, without cancellation:
-    the error is about 2^-50 of the largest coefficient over the scale.
+    Entry i is factor times the real part of slot i of m, m with centred coefficients; factor is a
+    product of at most three primes.  What rounding does here depends on the coefficients, which
+    depend on the secret key: so it is in double-double arithmetic, and its error, at most 2^-90 of
+    the largest slot's magnitude plus 1 (`fhe_layers.embedding`), is counted with the errors that
+    a released value hides (`protocol.bounds`).
+
+    Raises:
+        RangeError: the modulus times the factor is too long for the range of a double.
     """
-    ring_degree = coefficients.shape[-1]
-    values = np.zeros(ring_degree)
-    radices = [1.0, *map(float, moduli[:-1])]
-    digits = rns.centred_digits(coefficients, moduli)
+    count, limbs, degree = coefficients.shape
+    if math.prod(moduli).bit_length() + factor.bit_length() > _LONGEST_BITS:
+        raise RangeError(f"decoding takes at most {_LONGEST_BITS} bits of modulus and factor")
+    words = np.ascontiguousarray(np.moveaxis(coefficients, 0, 1)).reshape(limbs, -1)
+    digits = rns.centred_digits(words, moduli)
+    slots = np.empty((count, degree // 2), dtype=object)
+    for row in range(count):  # one at a time stays in the cache
+        of_row = slice(row * degree, (row + 1) * degree)
+        polynomial = _horner([digit[of_row] for digit in digits], [factor, *moduli[:-1]])
+        slots[row] = real_slots(polynomial).integers()
+    return slots
+
+
+def _horner(digits: list[rns.Integers], radices: list[int]) -> DoubleDouble:
+    """r_0 (d_0 + r_1 (d_1 + r_2 (d_2 + ...))), relative error at most 180 u^2, u = 2^-53.
+
+    For centred digits and at most 16 of them.  Sums do not cancel: while the digits above are a
+    small integer they are exact, and from there on they are at least half a radix, beside which
+    the next digit is nothing.  The first inexact product is followed by a sum that can at most
+    halve it; each of the others adds 7 + 3 u^2 and the rounding of a radix 1 u^2.
+    """
+    value = DoubleDouble.of_words(np.zeros_like(digits[0]))
     for digit, radix in zip(reversed(digits), reversed(radices), strict=True):
-        values = (values + digit) * radix
-    positive, _, twist = _embedding(ring_degree)
-    evaluations = np.fft.ifft(values / float(scale) / twist)
-    return evaluations.real[positive]
+        value = value.plus(DoubleDouble.of_words(digit))
+        value = value.times(DoubleDouble.of_fixed_point([radix], 0))
+    return value
 
 
 @cache
@@ -75,10 +106,6 @@ def _embedding(
     ring_degree: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.complex128]]:
     """Index t of zeta^(3^i) and of zeta^(-3^i) among the odd powers 2t + 1, and zeta^-j / N."""
-    exponents = np.empty(ring_degree // 2, dtype=np.int64)
-    exponent = 1
-    for slot in range(ring_degree // 2):
-        exponents[slot] = exponent
-        exponent = exponent * 3 % (2 * ring_degree)
+    exponents = slot_exponents(ring_degree)
     twist = np.exp(-1j * np.pi * np.arange(ring_degree) / ring_degree) / ring_degree
     return (exponents - 1) // 2, (2 * ring_degree - exponents - 1) // 2, twist

@@ -21,8 +21,9 @@ from fhe_layers.spec import (
     PoolSpec,
     ScaleSpec,
     WeightsSpec,
+    require_sized,
 )
-from protocol.errors import ModelError
+from protocol.errors import ModelError, NonFiniteError
 
 
 def fold(spec: NetworkSpec) -> NetworkSpec:
@@ -47,10 +48,10 @@ def fold(spec: NetworkSpec) -> NetworkSpec:
                     f"layer {index} (batch_norm) must follow a dense or conv2d layer that nothing "
                     "else reads: move it there, before activation and pooling"
                 )
-            folded[source - 1] = _normalised(before, layer)
+            folded[source - 1] = _sized(index, layer, _normalised(before, layer))
             place.append(source)
         elif isinstance(layer, DenseSpec) and isinstance(before, DenseSpec):
-            folded[source - 1] = _fused(before, layer)
+            folded[source - 1] = _sized(index, layer, _fused(before, layer))
             place.append(source)
         else:
             if isinstance(layer, WeightsSpec) and before is not None:
@@ -71,6 +72,18 @@ def _fused(first: DenseSpec, second: DenseSpec) -> DenseSpec:
     """second(first(x)) as one layer."""
     bias = second.weights @ first.bias + second.bias
     return DenseSpec(second.weights @ first.weights, bias, first.source)
+
+
+def _sized(index: int, layer: LayerSpec, folded: WeightsSpec) -> WeightsSpec:
+    """The folded layer.  Raises ModelError: its numbers are too large, naming what did it."""
+    try:
+        require_sized(folded.weights)
+        require_sized(folded.bias)
+    except (ModelError, NonFiniteError) as error:
+        raise ModelError(
+            f"layer {index} ({layer.name}) folded into the layer before it: {error}"
+        ) from None
+    return folded
 
 
 def _require_activation(

@@ -1,8 +1,9 @@
 """What a network's request will take, before anything runs: sizes, memory, seconds.
 
-Sizes of messages are exact. Memory and seconds are a model with one constant per kind of work,
-fitted to the benchmarks on one two-core machine (docs/performance.md): within a factor of two on
-machines alike, which is enough to choose between packings and to be warned.
+Sizes of messages are exact, but for the proof's. Memory and seconds are a model with one constant
+per kind of work, fitted to three networks of up to N = 16384 and two squarings on one two-core
+machine (docs/performance.md): within a factor of two for these on machines alike, which is enough
+to choose between packings and to be warned. Beyond them nothing was measured.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from dataclasses import dataclass
 
 from protocol.graph import Affine, Graph, Node, Power, Tensor
 from protocol.model import Profile
+
+PROOF_LIMB_BYTES = 75_000
+"""Of a zero-knowledge proof, per limb, whatever the network: measured 66 to 93 thousand."""
+_PUBLIC_PROOF_LIMB_BYTES = 2_000
 
 _WORD_BYTES = 8
 _SEED_BYTES = 64
@@ -38,6 +43,7 @@ class PredictedCost:
     Attributes:
         request_bytes: seeded input ciphertexts.
         response_bytes: output words, without the proof.
+        proof_bytes: about, within a third.
         public_key_bytes: enrolled keys, without their proof.
         server_memory_bytes: inputs, every intermediate tensor that a proof reads, and outputs.
         encrypt_seconds: SEAL's.
@@ -47,6 +53,7 @@ class PredictedCost:
 
     request_bytes: int
     response_bytes: int
+    proof_bytes: int
     public_key_bytes: int
     server_memory_bytes: int
     encrypt_seconds: float
@@ -89,6 +96,7 @@ def predict_cost(graph: Graph, profile: Profile) -> PredictedCost:
     return PredictedCost(
         request_bytes=inputs * _WORD_BYTES + graph.inputs * _SEED_BYTES,
         response_bytes=response * _WORD_BYTES,
+        proof_bytes=limbs * (PROOF_LIMB_BYTES if private else _PUBLIC_PROOF_LIMB_BYTES),
         public_key_bytes=keys * _WORD_BYTES,
         server_memory_bytes=(words[0] + 2 * summed + 2 * words[-1] + 2 * keys) * _WORD_BYTES,
         encrypt_seconds=1e-9 * _ENCRYPTED_WORD * inputs,

@@ -30,7 +30,8 @@ class NetworkRounding:
     """How far the integer network is from the real one, in the real outputs' units.
 
     Attributes:
-        errors: float64 (J,); no input in the declared ranges moves an output by more.
+        errors: float64 (J,); no input in the declared ranges moves an output by more. Not finite
+            where no bound is a float.
         ranges: float64 (J,); no output is larger in magnitude.
         lost: weights that are not zero and became zero.
     """
@@ -46,13 +47,14 @@ def network_rounding(quantised: QuantisedNetwork, input_bounds: Floats) -> Netwo
     values, distances = [input_bounds[None, :]], [np.zeros((1, real.inputs))]
     for index, layer in enumerate(real.layers):
         given = real.sources(index)
-        value, distance = _through(
-            layer,
-            rounded.layers[index],
-            [values[tensor] for tensor in given],
-            [distances[tensor] for tensor in given],
-            real.shapes[given[0]],
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # an unbounded error is an answer
+            value, distance = _through(
+                layer,
+                rounded.layers[index],
+                [values[tensor] for tensor in given],
+                [distances[tensor] for tensor in given],
+                real.shapes[given[0]],
+            )
         values.append(np.asarray(value, dtype=np.float64))
         distances.append(np.asarray(distance, dtype=np.float64))
     return NetworkRounding(distances[-1][0], values[-1][0], quantised.lost)

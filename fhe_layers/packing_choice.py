@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fhe_layers.network_planner import NetworkPlan
 from fhe_layers.planner import Plan
 from protocol.errors import ParameterError, PlanningError
-from protocol.parameters import Packing
+from protocol.parameters import CkksParameters, Packing
 
 _SINGLE_BASE_SECONDS = 0.012
 _SINGLE_WORD_SECONDS = 3.3e-6
@@ -36,9 +36,9 @@ class PackingChoice:
     reason: str
 
 
-def single_seconds(plan: Plan) -> float:
+def single_seconds(parameters: CkksParameters) -> float:
     """Predicted seconds of one record in single-record packing, the network not counted."""
-    words = plan.parameters.ring_degree * len(plan.parameters.moduli)
+    words = parameters.ring_degree * len(parameters.moduli)
     return _SINGLE_BASE_SECONDS + _SINGLE_WORD_SECONDS * words
 
 
@@ -63,7 +63,7 @@ def choose_packing(
             raise PlanningError(f"no packing is possible. Batch: {batch}. Single: {single}")
         seconds = _batch_seconds(records, batch)
         return PackingChoice(Packing.BATCH, seconds, f"batch, since single is impossible: {single}")
-    one = single_seconds(single)
+    one = single_seconds(single.parameters)
     if isinstance(batch, PlanningError):
         reason = f"single, since batch is impossible: {batch}"
         return PackingChoice(Packing.SINGLE, records * one, reason)

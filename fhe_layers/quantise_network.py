@@ -44,7 +44,7 @@ from fhe_layers.spec import (
     WeightsSpec,
     image_shape,
 )
-from protocol.errors import ModelError
+from protocol.errors import ModelError, ParameterError
 from protocol.families import WEIGHT_BITS, WEIGHT_BOUND
 from protocol.graph import (
     Add,
@@ -62,6 +62,9 @@ from protocol.layers import SCALE_FACTOR_BITS
 
 HEADROOM_BITS = 4
 """A layer gives up at most so many bits of its weights for those of the next."""
+
+UNIT_LOG2 = 200
+"""Units are within 2^-200 and 2^200: four of them multiplied are still a float."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +98,6 @@ def quantise_network(spec: NetworkSpec) -> QuantisedNetwork:
         ShapeError, NonFiniteError: the layers do not fit together.
         ModelError: something has no integer form, or is larger than a model may be; the message
             says what to change.
-        ParameterError: weights too large or too small for a representable unit.
     """
     return _Quantiser(fold(spec)).finished()
 
@@ -135,17 +137,13 @@ class _Quantiser:
     def finished(self) -> QuantisedNetwork:
         """The integer network.  Raises ModelError."""
         for index, layer in enumerate(self._spec.layers):
-            self._tensors.append(self._add(index, layer))
+            self._tensors.append(self._scaled(index, layer))
             self._rounded.append(self._with_rounded_numbers(layer, index))
         unit = self._end_with_a_power_of_two()
         if not self._integers:
             raise ModelError("a network needs at least one layer with weights")
-        try:
-            graph = Graph(self._spec.inputs, tuple(self._layers))
-        except ModelError as error:
-            raise ModelError(f"{error}: use fewer squarings or smaller layers") from None
         return QuantisedNetwork(
-            graph=graph,
+            graph=Graph(self._spec.inputs, tuple(self._layers)),
             integers=np.ascontiguousarray(np.concatenate(self._integers)),
             row_l1_bounds=tuple(self._row_l1_bounds),
             unit=float(unit),
@@ -158,6 +156,20 @@ class _Quantiser:
         """Append a layer; returns its tensor."""
         self._layers.append(layer)
         return len(self._layers)
+
+    def _scaled(self, index: int, layer: LayerSpec) -> tuple[int, Fraction]:
+        """`_add`, its unit one that can be computed with.  Raises ModelError."""
+        where = f"layer {index} ({layer.name})"
+        try:
+            tensor, unit = self._add(index, layer)
+        except ParameterError as error:
+            raise ModelError(f"{where}: {error}") from None
+        if not Fraction(1, 1 << UNIT_LOG2) <= abs(unit) <= 1 << UNIT_LOG2:
+            raise ModelError(
+                f"{where}: its results are {'large' if abs(unit) > 1 else 'small'} beyond 2^"
+                f"{UNIT_LOG2 if abs(unit) > 1 else -UNIT_LOG2}: rescale the layers up to it"
+            )
+        return tensor, unit
 
     def _add(self, index: int, layer: LayerSpec) -> tuple[int, Fraction]:
         """Emit what a layer needs; returns the tensor that stands for it and its unit."""
@@ -198,10 +210,8 @@ class _Quantiser:
         """Append the integers of a weight layer; returns the unit of its result."""
         rows = np.column_stack([layer.matrix * float(unit), layer.bias])
         unit_out = smallest_unit(float(np.abs(rows).max()))
-        headroom = min(
-            max(math.ceil(math.log2(wanted / unit_out)) if wanted else 0, 0), HEADROOM_BITS
-        )
-        unit_out = math.ldexp(unit_out, headroom)
+        coarser = min(max(wanted / unit_out, 1.0), 2.0**HEADROOM_BITS)
+        unit_out = math.ldexp(unit_out, math.ceil(math.log2(coarser)))
         scaled = np.rint(rows / unit_out * 2.0**WEIGHT_BITS)
         integers = np.clip(scaled, -WEIGHT_BOUND, WEIGHT_BOUND).astype(np.int64)
         self._lost += int(((layer.matrix != 0) & (integers[:, :-1] == 0)).sum())
@@ -314,8 +324,9 @@ def _coefficients(
     integers = [round(c / unit_out * 2**WEIGHT_BITS) for c in scaled]
     if not integers[-1]:
         raise ModelError(
-            f"layer {index} ({layer.name}): its last coefficient rounds to zero beside the "
-            "others: lower the degree"
+            f"layer {index} ({layer.name}): on inputs of size {float(unit):.1g}, which the layer "
+            "before it makes, its last term rounds to zero beside the others: scale that layer up, "
+            "or lower the degree"
         )
     bits = WEIGHT_BITS
     while bits and not any(c % 2 for c in integers):

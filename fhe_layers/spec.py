@@ -5,7 +5,8 @@ Tensor 0 is the input and layer i makes tensor i + 1; a layer reads the tensor b
 `NetworkSpec.shapes` is asked for. `fhe_layers.folding` then removes what costs nothing encrypted,
 and `fhe_layers.quantise_network` makes the integer network that is committed.
 
-Every layer says the shape of its result, and its result on plain records (records, units).
+Every layer says the shape of its result, and its result on plain records (records, units). Numbers
+may be given as lists: they become arrays in double precision.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ import numpy.typing as npt
 
 from fhe_layers import plaintext
 from fhe_layers.plaintext import Array, Pair
-from protocol.errors import BlindproofError, NonFiniteError, ShapeError
+from protocol.errors import BlindproofError, ModelError, NonFiniteError, ShapeError
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 TensorShape: TypeAlias = tuple[int, ...]
 """(units,) or (channels, height, width)."""
+
+LARGEST_NUMBER = 2.0**64
+"""Weights and parameters are no larger. Trained ones are nowhere near, and units stay floats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +41,16 @@ class DenseSpec:
     source: int | None = None
     name: ClassVar[str] = "dense"
 
+    def __post_init__(self) -> None:
+        _take_numbers(self, "weights", "bias")
+
     @property
     def matrix(self) -> Floats:
         """Weights as they are committed: (J, K)."""
         return self.weights
 
     def result_shape(self, given: Sequence[TensorShape]) -> TensorShape:
-        """Raises ShapeError, NonFiniteError."""
+        """Raises ShapeError, NonFiniteError, ModelError."""
         units = math.prod(given[0])
         if self.weights.ndim != 2 or not self.weights.size:
             raise ShapeError(f"weights of shape {self.weights.shape}, expected (units, {units})")
@@ -73,6 +80,9 @@ class Conv2dSpec:
     source: int | None = None
     name: ClassVar[str] = "conv2d"
 
+    def __post_init__(self) -> None:
+        _take_numbers(self, "weights", "bias")
+
     @property
     def kernel(self) -> Pair:
         """(kh, kw)."""
@@ -84,7 +94,7 @@ class Conv2dSpec:
         return self.weights.reshape(len(self.weights), -1)
 
     def result_shape(self, given: Sequence[TensorShape]) -> TensorShape:
-        """Raises ShapeError, NonFiniteError."""
+        """Raises ShapeError, NonFiniteError, ModelError."""
         image = image_shape(given[0])
         if self.weights.ndim != 4 or not self.weights.size or self.weights.shape[1] != image[0]:
             raise ShapeError(
@@ -117,6 +127,9 @@ class BatchNormSpec:
     source: int | None = None
     name: ClassVar[str] = "batch_norm"
 
+    def __post_init__(self) -> None:
+        _take_numbers(self, "gamma", "beta", "mean", "variance")
+
     @property
     def factors(self) -> tuple[Floats, Floats]:
         """(a, c) of the same function written a x + c."""
@@ -124,14 +137,16 @@ class BatchNormSpec:
         return factor, self.beta - factor * self.mean
 
     def result_shape(self, given: Sequence[TensorShape]) -> TensorShape:
-        """Raises ShapeError, NonFiniteError."""
+        """Raises ShapeError, NonFiniteError, ModelError."""
         numbers = (self.gamma, self.beta, self.mean, self.variance)
         if any(number.shape != given[0][:1] for number in numbers):
             raise ShapeError(f"expected {given[0][0]} of each parameter, one per channel")
+        for number in numbers:
+            require_sized(number)
         if not (self.variance + self.epsilon > 0).all():
             raise ShapeError("variances must be positive")
         for number in self.factors:
-            _require_finite(number)
+            require_sized(number)
         return given[0]
 
     def result(self, given: Sequence[Array], shape: TensorShape) -> Array:
@@ -195,16 +210,19 @@ class PolynomialSpec:
     coefficients: tuple[float, ...]
     source: int | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "coefficients", tuple(self.coefficients))
+
     @property
     def name(self) -> str:
         """Its kind."""
         return "square" if self.coefficients == SQUARE else "polynomial"
 
     def result_shape(self, given: Sequence[TensorShape]) -> TensorShape:
-        """Raises ShapeError, NonFiniteError."""
+        """Raises ShapeError, NonFiniteError, ModelError."""
         if not 2 <= len(self.coefficients) <= 5 or not self.coefficients[-1]:
             raise ShapeError("expected 2 to 5 coefficients, the last one not zero")
-        _require_finite(np.array(self.coefficients))
+        require_sized(np.array(self.coefficients))
         return given[0]
 
     def result(self, given: Sequence[Array], shape: TensorShape) -> Array:
@@ -226,8 +244,8 @@ class ScaleSpec:
     name: ClassVar[str] = "scale"
 
     def result_shape(self, given: Sequence[TensorShape]) -> TensorShape:
-        """Raises ShapeError, NonFiniteError."""
-        _require_finite(np.array([self.factor]))
+        """Raises ShapeError, NonFiniteError, ModelError."""
+        require_sized(np.array([self.factor]))
         if not self.factor:
             raise ShapeError("the factor is zero")
         return given[0]
@@ -245,6 +263,9 @@ class SelectionSpec:
     units: tuple[int, ...] = field(repr=False)
     source: int | None = None
     name: ClassVar[str] = "selection"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", tuple(self.units))
 
     def result_shape(self, given: Sequence[TensorShape]) -> TensorShape:
         """Raises ShapeError."""
@@ -320,6 +341,10 @@ class NetworkSpec:
     shape: TensorShape
     layers: tuple[LayerSpec, ...]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "layers", tuple(self.layers))
+
     def sources(self, index: int) -> tuple[int, ...]:
         """The tensors that layer `index` reads."""
         layer = self.layers[index]
@@ -334,6 +359,7 @@ class NetworkSpec:
         Raises:
             ShapeError: a layer does not fit its source; the message names the layer.
             NonFiniteError: a weight is NaN or infinite.
+            ModelError: a weight is absurdly large.
         """
         if not self.layers:
             raise ShapeError("a network needs at least one layer")
@@ -399,10 +425,25 @@ def _same_shape(given: Sequence[TensorShape]) -> TensorShape:
 def _require_bias(weights: Floats, bias: Floats) -> None:
     if bias.shape != weights.shape[:1]:
         raise ShapeError(f"bias of shape {bias.shape} for {len(weights)} rows of weights")
-    _require_finite(weights)
-    _require_finite(bias)
+    require_sized(weights)
+    require_sized(bias)
 
 
-def _require_finite(numbers: Floats) -> None:
+def require_sized(numbers: Floats) -> None:
+    """Raises NonFiniteError; ModelError: a number above LARGEST_NUMBER in magnitude."""
     if not np.isfinite(numbers).all():
         raise NonFiniteError("NaN or infinity cannot be quantised")
+    if (np.abs(numbers) > LARGEST_NUMBER).any():
+        raise ModelError(f"a number above {LARGEST_NUMBER:.2g} in magnitude: rescale the model")
+
+
+def _take_numbers(layer: WeightsSpec | BatchNormSpec, *names: str) -> None:
+    """Make these attributes arrays in double precision.  Raises ShapeError."""
+    for name in names:
+        try:
+            numbers = np.asarray(getattr(layer, name), dtype=np.float64)
+        except (TypeError, ValueError):  # whose words may show weights
+            raise ShapeError(
+                f"{name} of a {layer.name} layer: expected numbers in rows of one length"
+            ) from None
+        object.__setattr__(layer, name, numbers)

@@ -38,6 +38,15 @@ Proved are |e_i| <= E_i, |u| <= U, |b_i + a_i s| <= 16 and ternary s, so that sl
 
     k E_0 + sum_{i >= 1} k^(i+1) E_i + P sum_{i < t-1} k^(i+2) 16 U .
 
+*Decoder.*  Its rounding is a relative 2^-90 of the largest slot, v + d and the sanitiser's part.
+
+*On average.*  What a server may plant, the sanitiser's part, is bounded at its worst.  Fresh noise
+is the client's own: a slot of it has variance m N, m = 10.5, so that its mean magnitude is at most
+sqrt(m N) while d counts 21 k, at least 2^8 times as much for N >= 4096.  d is a sum of monomials
+with at least one such factor.  One with i of them has a mean of at most 2 i^(i/2) (m N)^(i/2)
+(sub-Gaussian moments, Hoelder), less than 2^-8 of its bound for i <= 16 as well: the mean of that
+part of the error is at most 2^-8 of it.
+
 *No wrap.*  Coefficients are never above the largest slot, so Q/2 must exceed v + d at every tensor
 and v plus the whole error at the output; kept moduli and scales are P times smaller on both sides.
 
@@ -70,12 +79,19 @@ from protocol.layers import Add, Conv2d, Dense, Layer, Mul, Polynomial, Scale, S
 from protocol.parameters import FRESH_NOISE_BOUND, SECRET_BOUND, CkksParameters, Packing
 
 ENCODER_ERROR_LOG2 = -44
-"""Relative error of double-precision encoding and decoding, generous for N <= 32768."""
+"""Relative error of double-precision encoding, generous for N <= 32768."""
+
+DECODER_ERROR_LOG2 = -90
+"""Error of the slots decoded, relative to the largest of them; for N <= 32768, derived in
+`fhe_layers.embedding`.  Rounding depends on what is rounded and so on the secret key."""
 
 DISCLOSURE_LOG2 = 32
 """By default released values are hidden by noise at least 2^32 times the largest error that depends
 on the secret key and that a malicious server can prove (about 2^55 times an honest server's, or
 more)."""
+
+_FRESH_NOISE_SHARE_LOG2 = 8
+"""What fresh noise does to an answer is on average at most 2^-8 of its bound; derived above."""
 
 _HONEST_DEVIATIONS = 13
 """Standard deviations of the noise of an honest server that count in the flooding distance."""
@@ -88,7 +104,10 @@ class Bounds:
     Attributes:
         output_scale_log2: log2 of the output's scale modulo the full Q.
         error: bound on |decrypted - exact integer model|, per released value.
-        secret_error: the part of the error that depends on the client's secret key.
+        secret_error: the part of the error that depends on the client's secret key, the decoder's
+            rounding included.
+        mean_secret_error: bound on the expected magnitude of that part, over the client's own noise
+            and for the worst server.
         disclosure_noise: the client's own noise, uniform in [-this, this], added on release.
         precision_bits: -log2 of the released value's error bound in units of the output.
         no_wrap_bits: log2(Q/2) minus log2 of the largest phase, the least over all tensors;
@@ -101,6 +120,7 @@ class Bounds:
     output_scale_log2: int
     error: int
     secret_error: int
+    mean_secret_error: int
     disclosure_noise: int
     precision_bits: float
     no_wrap_bits: float
@@ -127,6 +147,14 @@ class Bounds:
     def bits_before_release(self) -> float:
         """-log2 of the error bound of a decrypted value in units of the output."""
         return self.output_scale_log2 - math.log2(self.error)
+
+    @property
+    def disclosed_distance(self) -> Fraction:
+        """Statistical distance of a released value from one that does not depend on the key.
+
+        Together with all that the server sees; distances of several values add up.
+        """
+        return Fraction(self.mean_secret_error, 2 * self.disclosure_noise + 1)
 
     @property
     def released_error(self) -> float:
@@ -199,12 +227,15 @@ def linear_bounds(
     scale = parameters.input_scale_log2 + WEIGHT_BITS
     rounding = (largest >> -ENCODER_ERROR_LOG2) if batch else 0
     rounding += row_l1_bound * spread  # plaintexts are rounded to integers
+    if batch:
+        secret_error += _decoder_error(largest + flooding + secret_error + rounding)
     largest_input = math.ceil(math.ldexp(input_bound, parameters.input_scale_log2))
     return _summary(
         parameters,
         scale=scale,
         error=flooding + secret_error + rounding,
         secret_error=secret_error,
+        mean_secret_error=secret_error,
         disclosure_log2=disclosure_log2,
         largest_values=(largest_input, largest),
         largest_phase=0,
@@ -218,6 +249,7 @@ def _summary(
     scale: int,
     error: int,
     secret_error: int,
+    mean_secret_error: int,
     disclosure_log2: int,
     largest_values: tuple[int, ...],
     largest_phase: int,
@@ -231,6 +263,7 @@ def _summary(
         output_scale_log2=scale,
         error=error,
         secret_error=secret_error,
+        mean_secret_error=mean_secret_error,
         disclosure_noise=disclosure,
         precision_bits=scale - math.log2(error + 2 * disclosure),
         no_wrap_bits=math.log2(parameters.modulus) - 1 - math.log2(largest_phase),
@@ -238,6 +271,11 @@ def _summary(
         largest_values=largest_values,
         dropped_modulus=dropped_modulus,
     )
+
+
+def _decoder_error(largest_slot: int) -> int:
+    """What decoding rounds away: `DECODER_ERROR_LOG2`, and one for rounding to an integer."""
+    return (largest_slot >> -DECODER_ERROR_LOG2) + 2
 
 
 def network_bounds(
@@ -275,16 +313,18 @@ def network_bounds(
 
     values = _walk(graph, parameters, row_l1_bounds, input_bound)
     output = values[-1]
-    decoder = output.value >> -ENCODER_ERROR_LOG2
     flooding, hidden, distance = 0, 0, -math.inf
     if flooding_log2 is not None:
         flooding, hidden = _sanitiser_errors(graph, parameters, flooding_log2, dropped_limbs)
         distance = _flooding_distance(graph, parameters, flooding_log2, dropped_limbs > 0)
+    decoder = _decoder_error(output.value + flooding + hidden + output.error)
+    fresh = output.error - output.encoding
     return _summary(
         parameters,
         scale=scale,
         error=flooding + hidden + output.error + decoder,
-        secret_error=hidden + output.error - output.encoding,
+        secret_error=hidden + fresh + decoder,
+        mean_secret_error=hidden + -(-fresh >> _FRESH_NOISE_SHARE_LOG2) + decoder,
         disclosure_log2=disclosure_log2,
         largest_values=tuple(tensor.value for tensor in values),
         largest_phase=max(tensor.value + tensor.error for tensor in values[:-1]),

@@ -143,7 +143,9 @@ class Graph:
             raise ModelError(f"a model has 1 to {widest} inputs")
         shapes = self._shapes
         if self.integers_count > MAX_INTEGERS:
-            raise ModelError(f"a model has at most {MAX_INTEGERS} weights and biases")
+            raise ModelError(
+                f"{self.integers_count} weights and biases, a model has at most {MAX_INTEGERS}"
+            )
         used = {source for layer in self.layers for source in layer.sources}
         unused = set(range(len(shapes) - 1)) - used
         if unused:
@@ -191,10 +193,12 @@ class Graph:
             if max(layer.sources) > index:
                 raise ModelError(f"layer {index} reads a tensor that does not exist before it")
             units, polys = _result_shape(index, layer, [shapes[i] for i in layer.sources])
-            if units > MAX_UNITS or polys > MAX_POLYS:
+            if units > MAX_UNITS:
+                raise ModelError(f"layer {index} makes {units} units, at most {MAX_UNITS}")
+            if polys > MAX_POLYS:
                 raise ModelError(
-                    f"layer {index} makes {units} ciphertexts of {polys} polynomials, at most "
-                    f"{MAX_UNITS} of {MAX_POLYS}"
+                    f"layer {index} makes ciphertexts of {polys} polynomials, at most {MAX_POLYS}: "
+                    "at most three squarings in a row"
                 )
             shapes.append((units, polys))
         return tuple(shapes)

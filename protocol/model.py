@@ -94,7 +94,8 @@ class Feature:
 
     def value(self) -> Value:
         """The canonical value."""
-        return (self.name, self.low, self.high, self.centre, self.scale)
+        numbers = (self.low, self.high, self.centre, self.scale)
+        return (self.name, *map(float, numbers))  # integers are welcome, and the same feature
 
     @classmethod
     def from_value(cls, value: Value) -> Feature:
@@ -158,10 +159,11 @@ class Profile:
     def from_value(cls, value: Value) -> Profile:
         """Rebuild and validate from a decoded value."""
         packing, parameters, flooding, dropped, disclosure = expect_tuple(value, "profile", 5)
+        name = expect_text(packing, "packing")
         try:
-            kind = Packing(expect_text(packing, "packing"))
+            kind = Packing(name)
         except ValueError as error:
-            raise EncodingError(f"unknown packing {packing!r}") from error
+            raise EncodingError(f"unknown packing {name[:40]!r}") from error
         limit = None if flooding is None else expect_int(flooding, "flooding")
         return cls(
             kind,
@@ -488,8 +490,9 @@ class ModelCard:
         fields = expect_tuple(decode(data), "model card", 17)
         if fields[0] != PROTOCOL_VERSION or fields[10] != WEIGHT_BITS:
             raise ModelError(f"model card of another protocol version, expected {PROTOCOL_VERSION}")
+        stated = expect_text(fields[4], "mode")
         try:
-            mode = Mode(expect_text(fields[4], "mode"))
+            mode = Mode(stated)
         except ValueError as error:
             raise EncodingError("unknown mode") from error
         return cls(

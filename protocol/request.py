@@ -13,7 +13,7 @@ from protocol.digests import Words, digest, words_digest
 from protocol.encoding import Value
 from protocol.errors import RequestError
 from protocol.model import ModelCard
-from protocol.parameters import MAX_IDENTITY, PROTOCOL_VERSION, Packing
+from protocol.parameters import MAX_IDENTITY, PROTOCOL_VERSION, Packing, require_words_sized
 
 REQUEST_ID_BYTES = 16
 NONCE_BYTES = 32
@@ -40,6 +40,11 @@ class Request:
         input_digest: digest of the seed-compressed ciphertexts, see `input_digest`.
         plaintext_digest: salted digest of plaintext fields.
         log_head: the audit log's previous head.
+
+    Raises:
+        ParameterError: a number of records that is negative or beyond 64 bits.
+        RequestError: a field of the wrong size, or more records than the packing takes.
+        ModelError: the model does not offer the packing.
     """
 
     request_id: bytes
@@ -56,6 +61,7 @@ class Request:
     log_head: bytes = EMPTY_LOG_HEAD
 
     def __post_init__(self) -> None:
+        require_words_sized(self.records)
         if len(self.request_id) != REQUEST_ID_BYTES or len(self.nonce) != NONCE_BYTES:
             raise RequestError("request id must have 16 bytes and the nonce 32")
         for text in (self.client_id, self.server_id):

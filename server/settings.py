@@ -35,7 +35,7 @@ class ServerSettings(BaseSettings):
         address_file: written with the actual address once the server accepts calls.
         max_requests: calls that may hold ciphertexts in memory at once; more are refused.
         max_memory_bytes: what the words of all calls may take together; a call that does not fit
-            is refused before it sends any.  Working copies of a proof come on top, about a fifth.
+            is refused before it sends any.  Working copies of a proof come on top, about a quarter.
         compute_threads: evaluations and proofs that run at once; more wait.
         header_seconds: longest wait for the first message of a stream, which holds no slot yet.
         idle_seconds: longest wait for a further message, or for a peer to read one.

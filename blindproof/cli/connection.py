@@ -45,6 +45,15 @@ ServerId: TypeAlias = Annotated[
         "to it, so that none serves at another server.  Else what it calls itself, over TLS."
     ),
 ]
+MaxMemory: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="MiB which enrolment or one request may take, as the model's card has it; a model "
+        "that takes more is refused before anything is sent.",
+    ),
+]
+DEFAULT_MAX_MEMORY = 4096
 
 
 @contextmanager
@@ -58,6 +67,7 @@ def connected(
     certificate_key: Path | None,
     client_id: str | None,
     server_id: str | None,
+    max_memory: int,
 ) -> Iterator[Client]:
     """A client of these options, whose work is shown on a terminal once it takes long."""
     from client_sdk import Client, KeyStore
@@ -74,6 +84,7 @@ def connected(
             certificate_key=certificate_key,
             client_id=client_id,
             server_id=server_id,
+            max_memory_bytes=max_memory << 20,
             observer=progress.begin,
             meter=progress.advance,
         ) as client,

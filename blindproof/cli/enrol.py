@@ -5,11 +5,13 @@ from __future__ import annotations
 import typer
 
 from blindproof.cli.connection import (
+    DEFAULT_MAX_MEMORY,
     Authority,
     Certificate,
     CertificateKey,
     ClientId,
     Keys,
+    MaxMemory,
     Model,
     ServerId,
     Target,
@@ -26,6 +28,7 @@ def enrol(  # noqa: PLR0917  (a command's options)
     certificate_key: CertificateKey = None,
     client_id: ClientId = None,
     server_id: ServerId = None,
+    max_memory: MaxMemory = DEFAULT_MAX_MEMORY,
 ) -> None:
     """Enrol fresh public keys for a private model and print their digest.
 
@@ -41,6 +44,7 @@ def enrol(  # noqa: PLR0917  (a command's options)
         certificate_key=certificate_key,
         client_id=client_id,
         server_id=server_id,
+        max_memory=max_memory,
     ) as client:
         digest = client.enrol()
     typer.echo(digest.hex())

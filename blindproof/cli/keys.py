@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from blindproof.cli.tables import new_table
-
-if TYPE_CHECKING:
-    from client_sdk.keystore import StoreSummary
+from blindproof.cli.tables import plain
 
 
 def keys(
@@ -37,20 +33,13 @@ def keys(
     console = Console(highlight=False)
     console.print(f"client id         {summary.client_id}", markup=False, soft_wrap=True)
     console.print(f"values released   {summary.disclosed:,} of {DISCLOSURE_LIMIT:,}")
-    console.print(_enrolled(summary))
-
-
-def _enrolled(summary: StoreSummary) -> Table:
-    table = new_table(
-        "Enrolled keys, newest first", "digest", "client", "server", "N", "limbs", "public keys"
-    )
+    console.print("enrolled keys, newest first", style="bold")
     for digest, request in summary.enrolled:
-        table.add_row(
-            digest.hex(),
-            request.client_id,
-            request.server_id,
-            str(request.ring_degree),
-            str(len(request.moduli)),
-            str(request.keys),
+        console.print(digest.hex(), soft_wrap=True)  # whole, in a line that can be copied
+        console.print(
+            plain(
+                f"    of '{request.client_id}' at '{request.server_id}': {request.keys} public "
+                f"keys, N = {request.ring_degree}, {len(request.moduli)} limbs"
+            ),
+            soft_wrap=True,
         )
-    return table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from blindproof.cli.connection import Authority, Certificate, CertificateKey, Target
-from blindproof.cli.tables import new_table
+from blindproof.cli.tables import plain
 
 
 def models(
@@ -18,12 +18,11 @@ def models(
     from client_sdk import list_models
 
     offered = list_models(target, ca=ca, certificate=certificate, certificate_key=certificate_key)
-    table = new_table(f"Models of '{offered.server_id}'", "digest", "name", "mode", "packings")
+    console = Console(highlight=False)
+    console.print(plain(f"Models of '{offered.server_id}'"), style="bold", soft_wrap=True)
     for model in offered.models:
-        table.add_row(
-            model.digest.hex(),
-            f"{model.name} {model.version}",
-            str(model.mode),
-            ", ".join(model.packings),
+        packings = ", ".join(model.packings)
+        console.print(model.digest.hex(), soft_wrap=True)  # whole, in a line that can be copied
+        console.print(
+            plain(f"    {model.name} {model.version}, {model.mode}, {packings}"), soft_wrap=True
         )
-    Console(highlight=False).print(table)

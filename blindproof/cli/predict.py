@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,18 +14,27 @@ import typer
 from rich.console import Console
 
 from blindproof.cli.connection import (
+    DEFAULT_MAX_MEMORY,
     Authority,
     Certificate,
     CertificateKey,
     ClientId,
     Keys,
+    MaxMemory,
     Model,
     ServerId,
     Target,
     connected,
 )
 from blindproof.cli.record_file import read_csv
-from blindproof.cli.tables import key_names, kibibytes, milliseconds, new_table
+from blindproof.cli.tables import (
+    key_lines,
+    kibibytes,
+    milliseconds,
+    new_table,
+    release_noise,
+    soundness,
+)
 from protocol.errors import InputError
 from wire.files import write_private
 
@@ -42,6 +52,7 @@ def predict(  # noqa: PLR0917  (a command's options)
     certificate_key: CertificateKey = None,
     client_id: ClientId = None,
     server_id: ServerId = None,
+    max_memory: MaxMemory = DEFAULT_MAX_MEMORY,
     packing: Annotated[str, typer.Option(help="auto, batch or single.")] = "auto",
     output: Annotated[
         Path | None,
@@ -65,6 +76,7 @@ def predict(  # noqa: PLR0917  (a command's options)
         certificate_key=certificate_key,
         client_id=client_id,
         server_id=server_id,
+        max_memory=max_memory,
     ) as client:
         card = client.card()
         result = client.predict(read.for_model(card), packing=packing)
@@ -76,21 +88,22 @@ def predict(  # noqa: PLR0917  (a command's options)
         ("records", str(len(result.values))),
         ("error bound", f"{result.error_bound:.2e}"),
         ("precision", f"{result.precision_bits:.1f} bits"),
-        ("soundness", f"{result.soundness_bits:.1f} bits"),
-        ("noise on release", f"2^{_disclosure_log2(result)} x what depends on your key"),
-        ("sent", kibibytes(result.sent_bytes)),
-        ("received", kibibytes(result.received_bytes)),
+        ("soundness", soundness(result.soundness_bits)),
+        ("noise on release", _release_noise(result)),
+        ("sent, with any enrolment", kibibytes(result.sent_bytes)),
+        ("received, with any enrolment", kibibytes(result.received_bytes)),
         ("verify", milliseconds(result.timings.verify)),
     ):
         table.add_row(label, cell)
     console = Console(stderr=True, highlight=False)
     console.print(table)
-    console.print(f"  under the key {key_names(result.key_digests)}", soft_wrap=True)
+    for line in key_lines(result.key_digests):
+        console.print(line, soft_wrap=True)
 
 
-def _disclosure_log2(result: Result) -> int:
+def _release_noise(result: Result) -> str:
     request = result.evidence[0].request
-    return request.card.profile(request.packing).disclosure_log2
+    return release_noise(request.card.profile(request.packing))
 
 
 def _require_writable(path: Path) -> None:
@@ -146,16 +159,26 @@ def _csv(result: Result, outputs: tuple[str, ...], lines: tuple[int, ...]) -> st
 
 
 def _json(result: Result, outputs: tuple[str, ...], lines: tuple[int, ...]) -> str:
+    from client_sdk.verification import outputs_digest
+
     columns = _columns(result, outputs, lines)
     names = [name for name, _ in columns]
+    exact = math.isinf(result.soundness_bits)
     document = {
         "model": result.model_digest.hex(),
-        "keys": [digest.hex() for digest in result.key_digests],
+        "keys": [digest.hex() for digest in result.key_digests if any(digest)],
+        "requests": [
+            {
+                "id": answer.request.request_id.hex(),
+                "outputs_digest": outputs_digest(answer.outputs).hex(),
+            }
+            for answer in result.evidence
+        ],
         "error_bound": result.error_bound,
-        "soundness_bits": result.soundness_bits,
+        "soundness_bits": None if exact else result.soundness_bits,  # recomputed: no error
         "predictions": [
             dict(zip(names, cells, strict=True))
             for cells in zip(*(cells for _, cells in columns), strict=True)
         ],
     }
-    return json.dumps(document, indent=2) + "\n"
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"

@@ -51,30 +51,34 @@ def publish(  # noqa: PLR0917  (a command's options)
     was damaged.  Clients verify answers of the published model, whose weights are rounded to 16
     bits; how much that changes an output is printed.
     """
-    from blindproof.cli.params import profiles_table
+    from blindproof.cli.params import cost_lines, profiles_table
     from blindproof.cli.tables import plain
+    from blindproof.file_errors import naming
     from blindproof.model_file import read_model_file
     from blindproof.publishing import LinearModel
 
     file = read_model_file(weights)
-    model = file.model()
-    if isinstance(model, LinearModel):
-        if packing is not None or records is not None:
-            raise ModelError("a linear model serves every packing of its file: leave the option")
-        card, lines = _publish_linear(models, model, file, precision, allow_rounding)
-    else:
-        card, lines = _publish_network(
-            models,
-            model,
-            mode=file.mode,
-            precision=precision,
-            packing=packing,
-            records=records,
-            allow_rounding=allow_rounding,
-        )
+    with naming(weights):
+        model = file.model()
+        if isinstance(model, LinearModel):
+            if packing is not None or records is not None:
+                raise ModelError(
+                    "a linear model serves every packing of its file: leave the option"
+                )
+            card, lines = _publish_linear(models, model, file, precision, allow_rounding)
+        else:
+            card, lines = _publish_network(
+                models,
+                model,
+                mode=file.mode,
+                precision=precision,
+                packing=packing,
+                records=records,
+                allow_rounding=allow_rounding,
+            )
     console = Console(highlight=False)
     console.print(profiles_table(card))
-    for line in lines:
+    for line in cost_lines(card) + lines:
         console.print(plain(line), soft_wrap=True)
     console.print("digest, for clients to pin:", style="bold")
     console.print(card.digest.hex(), soft_wrap=True)
@@ -118,7 +122,6 @@ def _publish_network(
     allow_rounding: bool,
 ) -> tuple[ModelCard, list[str]]:
     """In the packing asked for, or the one that is faster for so many records."""
-    from blindproof.cli.params import cost_lines
     from blindproof.collapsed_publishing import packing_for_records, publish_collapsed
     from blindproof.network_publishing import publish_network, rounding_of_network
     from fhe_layers.network_planner import DEFAULT_NETWORK_PRECISION_BITS
@@ -135,10 +138,11 @@ def _publish_network(
         )
         lines += _collapsed_lines(model, card)
     else:
-        card = publish_network(models, model, mode=mode, precision_bits=wanted)
+        card = publish_network(
+            models, model, mode=mode, precision_bits=wanted, allow_rounding=allow_rounding
+        )
     rounded = rounding_of_network(model)
     changes = zip(model.outputs, rounded.errors.tolist(), rounded.ranges.tolist(), strict=True)
-    lines += cost_lines(card)
     lines += [
         f"rounding the weights changes output '{name}', of at most {size:.2e}, by at most "
         f"{change:.2e}"
@@ -155,8 +159,12 @@ def _collapsed_lines(model: NetworkModel, card: ModelCard) -> list[str]:
     changes = zip(model.outputs, rounding_of(collapsed_model(model)).errors.tolist(), strict=True)
     made = (
         f"multiplied out: {len(card.expansion)} monomials of {len(card.features)} features, which "
-        "clients compute and send in one ciphertext; the commitment is to their coefficients"
+        "clients compute and send in one ciphertext; "
     )
+    if card.mode is Mode.PRIVATE:
+        made += "the commitment is to their coefficients"
+    else:
+        made += "the card lists their coefficients"
     return [
         made,
         *(

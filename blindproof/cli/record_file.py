@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ class RecordFile:
     Attributes:
         path: where they are from.
         columns: the header.
-        values: float64 (records, columns).
+        values: float64 (records, columns); NaN where a cell is not a decimal number.
         lines: the line of the file each record ends on, counted from 1.
     """
 
@@ -40,7 +41,7 @@ class RecordFile:
         """The values (records, K) in the card's order, checked against its ranges.
 
         Raises:
-            InputError: naming the line; see `client_sdk.records.normalise`.
+            InputError: naming column and line; see `client_sdk.records.normalise`.
         """
         from client_sdk.records import normalise, require_names
 
@@ -52,6 +53,13 @@ class RecordFile:
             )
         require_names(names, self.columns, str(self.path))
         ordered = self.values[:, [self.columns.index(name) for name in names]]
+        # Only now is a name of the header known to be one, and no value of a file without header.
+        unread = np.argwhere(np.isnan(self.values))
+        if len(unread):
+            row, column = unread[0].tolist()
+            raise ShapeError(
+                f"column '{self.columns[column]}', line {self.lines[row]}: not a decimal number"
+            )
         normalise(card, ordered, lambda row: f"line {self.lines[row]}")
         return ordered
 
@@ -60,8 +68,8 @@ def read_csv(path: Path) -> RecordFile:
     """Read a CSV file.
 
     Raises:
-        InputError: unreadable, empty, ragged, a column named twice, or a cell that is not a
-            decimal number.  Cells are not shown: they are what is to be hidden.
+        InputError: unreadable, empty, ragged, or a column named twice.  Cells are not shown: they
+            are what is to be hidden.
     """
     rows, lines = [], []
     try:
@@ -87,7 +95,4 @@ def read_csv(path: Path) -> RecordFile:
 def _numbers(columns: tuple[str, ...], cells: list[str], line: int) -> list[float]:
     if len(cells) != len(columns):
         raise ShapeError(f"line {line}: {len(cells)} cells, the header has {len(columns)}")
-    for number, cell in enumerate(cells, 1):
-        if not _NUMBER.fullmatch(cell):  # the column's name may be a value: see `for_model`
-            raise ShapeError(f"column {number}, line {line}: not a decimal number")
-    return [float(cell) for cell in cells]
+    return [float(cell) if _NUMBER.fullmatch(cell) else math.nan for cell in cells]

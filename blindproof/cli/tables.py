@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 from rich import box
 from rich.console import RenderableType
 from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from protocol.model import Profile
 
 
 class PlainTable(Table):
@@ -39,9 +45,22 @@ def new_table(title: str, *columns: str) -> Table:
     return table
 
 
-def key_names(digests: tuple[bytes, ...]) -> str:
-    """Digests of enrolled keys; a public model's answers are under none."""
-    return ", ".join(digest.hex() if any(digest) else "none" for digest in digests)
+def key_lines(digests: tuple[bytes, ...]) -> list[str]:
+    """The enrolled keys that answers are under, one in a line; a public model's are under none."""
+    return [
+        f"  under the key {digest.hex()}" if any(digest) else "  under no key: the model is public"
+        for digest in digests
+    ]
+
+
+def release_noise(profile: Profile) -> str:
+    """How far the noise on released values exceeds any error in them that depends on the key."""
+    return f"2^{profile.disclosure_log2} x key-dependent errors"
+
+
+def soundness(bits: float) -> str:
+    """Bits against a false proof; an answer that is recomputed has no such error."""
+    return "recomputed, no error" if math.isinf(bits) else f"{bits:.1f} bits"
 
 
 def milliseconds(seconds: float) -> str:

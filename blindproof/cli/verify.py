@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from blindproof.cli.tables import key_names, new_table
+from blindproof.cli.tables import key_lines, plain, soundness
 
 
 def verify(
@@ -26,27 +26,19 @@ def verify(
     from client_sdk import verify_evidence
 
     answers = verify_evidence(evidence, model, key)
-    table = new_table(
-        "The pinned model gave these outputs for these ciphertexts",
-        "request",
-        "client",
-        "packing",
-        "records",
-        "soundness",
-        "outputs digest",
-    )
-    for answer in answers:
-        table.add_row(
-            answer.request_id.hex(),
-            answer.client_id,
-            str(answer.packing),
-            str(answer.records),
-            f"{answer.soundness_bits:.1f} bits",
-            f"{answer.output_digest.hex()[:16]}…",
-        )
     console = Console(highlight=False)
-    console.print(table)
+    console.print("The pinned model gave these outputs for these ciphertexts", style="bold")
+    for answer in answers:
+        records = "1 record" if answer.records == 1 else f"{answer.records} records"
+        for line in (  # digests whole, each in a line that can be copied
+            f"  request {answer.request_id.hex()}",
+            f"    of '{answer.client_id}': {records}, {answer.packing}",
+            f"    soundness: {soundness(answer.soundness_bits)}",
+            f"    outputs digest {answer.output_digest.hex()}",
+        ):
+            console.print(plain(line), soft_wrap=True)
     digests = tuple(dict.fromkeys(answer.key_digest for answer in answers))
-    console.print(f"  under the key {key_names(digests)}", soft_wrap=True)
+    for line in key_lines(digests):
+        console.print(line, soft_wrap=True)
     if key is None and any(map(any, digests)):
         console.print("  not compared with the client's: give its digest as --key", soft_wrap=True)

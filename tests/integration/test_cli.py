@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from blindproof.cli import app
 from blindproof.demo.cheats import Cheat
 from blindproof.demo.local_server import server_thread
+from client_sdk import verify_evidence
 from protocol.graph import Dense, Graph, square
 from server.registry import ModelRegistry
 from tests.integration.conftest import PASSPHRASE, World
@@ -125,6 +126,54 @@ def test_predict_writes_json_or_to_standard_output(tmp_path, arguments):
     assert len(shown.stdout.splitlines()) == 6
 
 
+def test_json_says_which_answers_it_holds_as_verify_does(world: World, tmp_path, arguments):
+    output, evidence = tmp_path / "out.json", tmp_path / "evidence.bin"
+    predicted = CliRunner().invoke(
+        app, ["predict", *arguments, f"--output={output}", f"--evidence={evidence}"]
+    )
+    assert predicted.exit_code == 0, predicted.output
+    (request,) = json.loads(output.read_text())["requests"]
+    verified = CliRunner().invoke(
+        app, ["verify", str(evidence), f"--model={world.models['private'].digest.hex()}"]
+    )
+    assert f"    outputs digest {request['outputs_digest']}" in verified.stdout.splitlines()
+    (answer,) = verify_evidence(evidence, world.models["private"].digest)
+    assert answer.request_id.hex() == request["id"]
+
+
+def test_a_recomputed_answer_has_no_soundness_and_no_key(world: World, tmp_path, arguments):
+    """A public model's single record: JSON has no infinity."""
+    model = f"--model={world.models['public'].digest.hex()}"
+    rest = [option for option in arguments[1:] if not option.startswith("--model")]
+    output, evidence = tmp_path / "out.json", tmp_path / "evidence.bin"
+    options = ["--packing=single", f"--output={output}", f"--evidence={evidence}"]
+    predicted = CliRunner().invoke(app, ["predict", arguments[0], model, *rest, *options])
+    assert predicted.exit_code == 0, predicted.output
+    assert "recomputed, no error" in predicted.stderr
+    assert "under no key: the model is public" in predicted.stderr
+
+    def refused(constant: str) -> None:
+        pytest.fail(f"{constant} is no JSON")
+
+    document = json.loads(output.read_text(), parse_constant=refused)
+    assert document["soundness_bits"] is None
+    assert document["keys"] == []
+    verified = CliRunner().invoke(app, ["verify", str(evidence), model])
+    assert verified.exit_code == 0, verified.output
+    assert "recomputed, no error" in verified.stdout
+    pinned = CliRunner().invoke(app, ["verify", str(evidence), model, f"--key={'00' * 32}"])
+    assert pinned.exit_code == 2
+    assert pinned.stderr == "error: a public model's answers are under no key: pin none\n"
+
+
+def test_a_cell_that_is_no_number_is_named_by_its_column(arguments):
+    path = Path(arguments[0])
+    path.write_text("x0,x1,x2\n1,2,3\n1,many,3\n")
+    result = CliRunner().invoke(app, ["predict", *arguments])
+    assert result.exit_code == 2
+    assert result.stderr == "error: column 'x1', line 3: not a decimal number\n"
+
+
 def test_a_cheating_server_is_one_line_and_exit_code_2(world: World, arguments):
     world.engine.cheat = Cheat.OTHER_MODEL
     try:
@@ -137,11 +186,11 @@ def test_a_cheating_server_is_one_line_and_exit_code_2(world: World, arguments):
 
 
 def test_models_lists_what_is_served(world: World, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")
     result = CliRunner().invoke(app, ["models", f"--target={world.address}", f"--ca={world.ca}"])
     assert result.exit_code == 0, result.output
     for bundle in world.models.values():
-        assert bundle.digest.hex() in result.output
+        assert bundle.digest.hex() in result.output.splitlines()
 
 
 def test_what_cannot_be_written_is_noticed_before_anything_is_sent(world: World, arguments):
@@ -164,14 +213,14 @@ def test_a_file_without_its_header_is_refused_without_being_shown(arguments):
 
 
 def test_enrol_prints_the_key_that_keys_shows_and_predict_uses(arguments, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")
     enrolled = CliRunner().invoke(app, ["enrol", *arguments[1:]])
     assert enrolled.exit_code == 0, enrolled.output
     digest = enrolled.stdout.strip()
     assert len(bytes.fromhex(digest)) == 32
     shown = CliRunner().invoke(app, ["keys", arguments[3]])
-    assert digest in shown.stdout
-    assert "test server" in shown.stdout
+    assert digest in shown.stdout.splitlines()
+    assert "at 'test server': 1 public keys" in shown.stdout
     predicted = CliRunner().invoke(app, ["predict", *arguments])
     assert f"under the key {digest}" in predicted.stderr
     rotated = CliRunner().invoke(app, ["keys", arguments[3], "--rotate"])

@@ -21,6 +21,7 @@ from client_sdk import (
     VerificationError,
     verify_evidence,
 )
+from client_sdk.disclosure import disclosure_units
 from client_sdk.evidence import decode_evidence, encode_evidence
 from protocol.graph import (
     Add,
@@ -124,6 +125,29 @@ def test_released_values_stay_within_the_proved_bound(published: World, model: s
         Phase.DECRYPT,
         Phase.RELEASE,
     ]
+
+
+@pytest.mark.rejects("C-75")
+@pytest.mark.parametrize("model", ["perceptron", "public perceptron"])
+def test_a_network_that_hides_the_key_less_than_wanted_is_refused_before_any_work(
+    published: World, model: str
+):
+    published.phases.clear()
+    with (
+        published.client(model, min_disclosure_log2=20) as client,
+        pytest.raises(ModelError, match=r"2\^8, this client wants 2\^20.*less precision"),
+    ):
+        client.predict(rows_of(published, model))
+    assert published.phases == []
+
+
+@pytest.mark.accepts("C-75")
+def test_values_of_networks_are_counted_by_what_they_disclose(published: World, fresh_keys):
+    keys, card = fresh_keys(), published.models["perceptron"].card
+    with published.client("perceptron", keys=keys, min_disclosure_log2=8) as client:
+        result = client.predict(rows_of(published, "perceptron"))
+    assert result.disclosure_log2 == card.profiles[0].disclosure_log2 == 8
+    assert keys.disclosed == disclosure_units(card, Packing.BATCH, 3) > 3 * 100
 
 
 def test_an_answer_has_the_size_and_the_limbs_its_card_says(published: World):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from blindproof.demo.local_server import LocalServerError, server_thread
 from client_sdk import (
     Client,
     EnrolmentError,
+    MemoryLimitError,
     ModelError,
     NonFiniteError,
     Phase,
@@ -263,6 +265,30 @@ def test_a_card_with_a_damaged_registration_is_refused(world: World, monkeypatch
 def test_an_error_bound_above_the_tolerance_is_refused(world: World):
     with world.client(tolerance=1e-30) as client, pytest.raises(ModelError, match="tolerance"):
         client.predict(records(1))
+
+
+def test_a_model_that_takes_too_much_memory_is_refused_before_any_work(world: World, fresh_keys):
+    keys = fresh_keys()
+    with world.client("two outputs", keys=keys, max_memory_bytes=1 << 20) as client:
+        assert client.card().digest == world.models["two outputs"].digest
+        for packing in ("batch", "single"):  # a single record's inputs are small, its keys not
+            with pytest.raises(MemoryLimitError, match=r"max_memory_bytes=[0-9]+"):
+                client.predict(records(1), packing=packing)
+        with pytest.raises(MemoryLimitError, match="enrolling 2 public keys"):
+            client.enrol()
+    assert world.phases == []
+    assert keys.summary().enrolled == ()
+
+
+def test_a_model_that_takes_too_much_is_answered_once_that_is_allowed(world: World):
+    with world.client("public", max_memory_bytes=1 << 20) as client:
+        with pytest.raises(MemoryLimitError) as caught:
+            client.predict(records(1), packing="batch")
+        told = re.search("max_memory_bytes=([0-9]+)", str(caught.value))
+    assert told is not None
+    assert world.phases == []
+    with world.client("public", max_memory_bytes=int(told[1])) as client:
+        assert len(client.predict(records(1), packing="batch").values) == 1
 
 
 def test_a_server_with_another_name_is_refused(world: World):

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,11 +32,26 @@ def test_the_model_files_are_models(repository_root: Path, tmp_path: Path):
     assert publish_network(tmp_path, network).outputs == network.outputs
 
 
-def test_the_python_snippet_uses_names_that_exist(repository_root: Path):
-    (text,) = _blocks(repository_root, "python")
+def test_the_python_that_publishes_gives_the_model_of_the_file(
+    repository_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    publishing, _ = _blocks(repository_root, "python")
+    _, text = _blocks(repository_root, "json")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(publishing, names)  # noqa: S102
+    file = ModelFile.model_validate(json.loads(text)).model()
+    assert isinstance(file, NetworkModel)
+    assert publish_network(tmp_path / "models", file).digest == names["card"].digest
+    assert names["single"].name == f"{file.name}-single"
+    assert names["single"].expansion
+
+
+def test_the_python_that_asks_uses_names_that_exist(repository_root: Path):
+    _, asking = _blocks(repository_root, "python")
     imported = [
         alias.name
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(ast.parse(asking))
         if isinstance(node, ast.ImportFrom) and node.module == "blindproof"
         for alias in node.names
     ]
@@ -52,7 +68,10 @@ def test_the_commands_exist(repository_root: Path):
     assert named <= registered
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+@pytest.mark.parametrize(
+    "document",
+    ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/model-file.md"],
+)
 def test_links_lead_somewhere(repository_root: Path, document: str):
     path = repository_root / document
     targets = re.findall(r"\]\(([^)#]+)\)", path.read_text())

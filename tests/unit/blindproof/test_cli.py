@@ -61,6 +61,14 @@ def test_params_shows_both_packings():
         (("publish", "--weights", "nothing.json", "--models", "m"), "No such file"),
         (("verify", "nothing.bin", "--model", "00" * 32), "No such file"),
         (("verify", "nothing.bin", "--model", "zz"), "64 hexadecimal digits"),
+        (
+            ("verify", "letter.txt", "--model", "00" * 32, "--key", "00"),
+            "a key digest has 32 bytes, found 1",
+        ),
+        (
+            ("verify", "letter.txt", "--model", "00" * 32, "--key", "none"),
+            "a key digest is 64 hexadecimal digits",
+        ),
         (("verify", "letter.txt", "--model", "00" * 32), "letter.txt is not an evidence file"),
         (("keys", "--keys", "nowhere"), "nowhere is not a key store"),
         (("keys", "--keys", "letter.txt"), "letter.txt is not a key store"),

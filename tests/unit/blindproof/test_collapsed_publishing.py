@@ -83,6 +83,22 @@ def test_the_packing_follows_the_records_expected():
     assert many.packing is Packing.BATCH
 
 
+def uneven() -> NetworkModel:
+    """x1^2, by a weight that becomes zero beside the other of its layer."""
+    first = DenseSpec(np.array([[1.0, 0.0], [0.0, 1e-6]]), np.zeros(2))
+    last = DenseSpec(np.array([[0.0, 1e12]]), np.zeros(1))
+    network = NetworkSpec((2,), (first, PolynomialSpec(SQUARE), last))
+    return replace(MODEL, features=MODEL.features[:2], network=network, outputs=("y0",))
+
+
+def test_a_network_that_rounding_makes_zero_is_published_only_on_demand(tmp_path):
+    assert not collapsed_model(uneven()).weights.any()
+    with pytest.raises(ModelError, match=r"can change output 'y0' by 3, .*1 weights zero"):
+        publish_collapsed(tmp_path, uneven())
+    assert ModelRegistry(tmp_path).load_all() == []
+    assert publish_collapsed(tmp_path, uneven(), allow_rounding=True).linear
+
+
 def test_a_public_network_collapses_as_well(tmp_path):
     card = publish_collapsed(tmp_path, MODEL, mode=Mode.PUBLIC)
     assert len(card.public_weights[0]) == len(card.expansion) + 1

@@ -99,12 +99,27 @@ def test_what_is_left_out_has_a_meaning(tmp_path):
     [
         ({"layers": None}, "either weights.*or layers"),
         ({"weights": [1, 2]}, "either weights.*or layers"),
-        ({"layers": [{"kind": "relu"}]}, "layers.0: .*kind"),
-        ({"layers": [{"kind": "dense"}]}, "layers.0.dense.weights"),
-        ({"layers": [{"kind": "square", "factor": 2}]}, "layers.0.square.factor"),
+        (
+            {"layers": [{"kind": "relu"}]},
+            "layers.0: no layer 'relu'; there are dense, .*activations: square, polynomial",
+        ),
+        ({"layers": [{"kind": "dense"}]}, r"layers.0 \(dense\), weights: missing"),
+        (
+            {"layers": [{"kind": "square", "factor": 2}]},
+            r"layers.0 \(square\), factor: this kind of layer has no such entry",
+        ),
         ({"layers": [{"kind": "dense", "weights": [[1, 2], [3]]}]}, "rows of different lengths"),
         ({"layers": [{"kind": "dense", "weights": []}]}, "or none"),
-        ({"shape": [2, 3]}, "shape"),
+        ({"shape": [2, 3]}, "shape.2: missing: more numbers are expected"),
+        ({"layers": [{}]}, "layers.0: a layer needs its 'kind'"),
+        (
+            {"layers": [{"kind": "sum_pool", "kernel": [1, 2, 3]}]},
+            r"layers.0 \(sum_pool\), kernel: at most 2 entries",
+        ),
+        ({"layers": [{"kind": "scale", "factor": 1e200}]}, "factor: too large in magnitude"),
+        ({"layers": [{"kind": "dense", "weights": [[1, 2], []]}]}, r"layer 0 \(dense\): its"),
+        ({"intercept": 1}, "a network has no 'intercept'"),
+        ({"packings": ["single"]}, "a network has no 'packings'"),
     ],
 )
 def test_a_bad_file_is_one_clear_error(tmp_path, changes, message: str):

@@ -64,6 +64,7 @@ def test_everything_can_be_said(tmp_path):
         ({"weights": [[1.0, 2.0], [3.0, 4.0]]}, "1 rows of 2"),
         ({"weights": []}, "1 rows of 2"),
         ({"intercept": [1.0, 2.0]}, "intercept: expected 1"),
+        ({"shape": [1, 1, 2]}, "a linear model has no 'shape'"),
     ],
 )
 def test_numbers_must_fit_together(tmp_path, change, message: str):
@@ -78,7 +79,17 @@ def test_numbers_must_fit_together(tmp_path, change, message: str):
         ({"name": "x"}, "features"),
         ({**GOOD, "link": "softmax"}, "link"),
         ({**GOOD, "surprise": 1}, "surprise"),
-        ({**GOOD, "weights": [["a", "b"]]}, "weights"),
+        ({**GOOD, "surprise": 1}, "surprise: a model file has no such entry"),
+        ({**GOOD, "link": "softmax"}, "link: expected 'identity', 'logistic' or 'argmax'"),
+        ({**GOOD, "weights": [["a", "b"]]}, r"weights\.0\.0: expected a number"),
+        ({**GOOD, "weights": [0.5, "b"]}, r"weights\.1: expected a number"),
+        ({**GOOD, "weights": "many"}, "weights: expected a list"),
+        ({**GOOD, "weights": [0.5, 1e200]}, r"weights\.1: too large in magnitude"),
+        ({**GOOD, "intercept": "b"}, "intercept: expected a number"),
+        (
+            {**GOOD, "features": [{"name": "a", "low": -1e308, "high": 1e308}]},
+            r"features\.0\.low: too large in magnitude",
+        ),
         (json.dumps({**GOOD, "intercept": 0}).replace(": 0}", ": NaN}"), "intercept"),
     ],
 )

@@ -47,10 +47,21 @@ def test_a_network_is_multiplied_out_when_asked(publish, tmp_path):
     result = publish("--packing", "single")
     assert result.exit_code == 0, result.output
     assert "multiplied out: 9 monomials of 3 features" in result.output
+    assert "the commitment is to their coefficients" in result.output
+    assert "predicted for one record: 0.066 s in all; 128.0 KiB up" in result.output
+    assert "and a proof of about 150 KiB" in result.output
+    assert "2^32 x key-dependent errors" in result.output
     assert "rounding the coefficients changes output 'output' by at most" in result.output
     card = published(tmp_path)
     assert len(card.expansion) == 9
     assert [profile.packing for profile in card.profiles] == [Packing.SINGLE]
+
+
+def test_a_public_one_commits_to_nothing_and_has_no_proof(publish):
+    result = publish("--packing", "single", mode="public")
+    assert result.exit_code == 0, result.output
+    assert "the card lists their coefficients" in result.output
+    assert "128.0 KiB up, 128.0 KiB down" in result.output
 
 
 @pytest.mark.parametrize(("records", "packing"), [("1", "single"), ("4000", "batch")])

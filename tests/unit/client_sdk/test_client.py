@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from client_sdk import Client
+from client_sdk import AsyncClient, Client
 
 CHILD_SECONDS = 20
 
@@ -31,3 +31,11 @@ def test_a_closed_client_is_refused(store):
     client.close()
     with pytest.raises(RuntimeError, match="closed"):
         client.card()
+
+
+def test_a_client_shows_its_server_and_its_model(store):
+    for kind in (Client, AsyncClient):
+        client = kind("127.0.0.1:1", model="ab" * 32, keys=store)
+        assert repr(client) == f"{kind.__name__}('127.0.0.1:1', model={'ab' * 8}…)"
+        if isinstance(client, Client):
+            client.close()

@@ -21,6 +21,7 @@ def result() -> Result:
         scores=np.array([0.6, 0.4]),
         error_bound=1e-8,
         precision_bits=26.6,
+        disclosure_log2=32,
         soundness_bits=101.0,
         model_digest=bytes(range(32)),
         evidence=(),

@@ -71,3 +71,9 @@ def test_the_client_goes_by_the_name_in_its_certificate(files, store):
 def test_a_tolerance_that_nothing_compares_with_is_refused(files, store, tolerance: float):
     with pytest.raises(ParameterError, match="tolerance"):
         client(files, store, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_memory_limit_that_allows_nothing_is_refused(files, store, limit: int):
+    with pytest.raises(ParameterError, match="memory limit"):
+        client(files, store, max_memory_bytes=limit)

@@ -105,3 +105,9 @@ def test_folding_changes_nothing_given():
     fold(spec)
     assert np.array_equal(first.weights, before)
     assert not isinstance(fold(spec).layers[0], DenseSpec)
+
+
+def test_what_folds_into_absurdly_large_numbers_names_the_layer():
+    large = DenseSpec(np.full((2, 2), 1e12), np.zeros(2))
+    with pytest.raises(ModelError, match=r"layer 1 \(dense\) folded .*: a number above 1.8e\+19"):
+        fold(NetworkSpec((2,), (large, large)))

@@ -30,7 +30,7 @@ def single() -> Plan:
 def test_one_record_goes_alone_and_a_ward_in_a_batch(batch, single):
     alone, ward = (choose_packing(records, batch, single) for records in (1, 1000))
     assert alone.packing is Packing.SINGLE
-    assert alone.seconds == single_seconds(single)
+    assert alone.seconds == single_seconds(single.parameters)
     assert ward.packing is Packing.BATCH
     assert ward.seconds == batch.cost.total_seconds
 

@@ -18,7 +18,7 @@ from fhe_layers.spec import (
     ScaleSpec,
     SelectionSpec,
 )
-from protocol.errors import NonFiniteError, ShapeError
+from protocol.errors import ModelError, NonFiniteError, ShapeError
 from tests.reference.networks import image_network, inputs, residual_network
 
 
@@ -133,6 +133,30 @@ def test_layers_that_do_not_fit_are_named(spec: NetworkSpec, message: str):
 def test_numbers_that_are_none_are_refused(layer: LayerSpec):
     with pytest.raises(NonFiniteError, match="layer 0"):
         _ = one(layer).shapes
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        DenseSpec(np.full((1, 4), 1e20), np.zeros(1)),
+        DenseSpec(np.zeros((1, 4)), np.full(1, -1e20)),
+        ScaleSpec(1e20),
+        PolynomialSpec((0.0, 1e20)),
+        BatchNormSpec(np.full(4, 1e20), *np.ones((3, 4))),
+        BatchNormSpec(*np.ones((3, 4)), np.full(4, 1e-60), epsilon=0.0),
+    ],
+)
+def test_absurdly_large_numbers_are_refused(layer: LayerSpec):
+    with pytest.raises(ModelError, match=r"layer 0 .*1\.8e\+19 in magnitude"):
+        _ = one(layer).shapes
+
+
+def test_numbers_may_be_lists():
+    spec = NetworkSpec([2], [DenseSpec([[1, 2]], [3]), PolynomialSpec([0, 0, 1])])
+    assert spec.forward(np.ones((1, 2))).tolist() == [[36.0]]
+    assert spec.layers[1].name == "square"
+    with pytest.raises(ShapeError, match="bias of a dense layer: expected numbers"):
+        DenseSpec([[1.0]], ["0.8125x"])
 
 
 def test_no_repr_shows_a_weight():

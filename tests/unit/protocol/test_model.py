@@ -434,3 +434,10 @@ def test_products_of_wide_ranges_are_refused(polynomial):
     features = tuple(Feature(f"x{k}", -(2.0**40), 2.0**40, 0.0, 1.0) for k in range(3))
     with pytest.raises(ModelError, match="2\\^64"):
         replace(polynomial, features=features)
+
+
+def test_ranges_may_be_written_as_integers():
+    feature = Feature("age", 18, 100, 59, 41)
+    assert Feature.from_value(feature.value()) == feature
+    assert feature.value() == Feature("age", 18.0, 100.0, 59.0, 41.0).value()
+    assert all(isinstance(number, float) for number in feature.value()[1:])

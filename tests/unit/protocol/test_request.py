@@ -8,7 +8,13 @@ import pytest
 from protocol.ciphertexts import SeededCiphertexts
 from protocol.digests import digest, words_digest
 from protocol.encoding import encode
-from protocol.errors import EncodingError, EnrolmentError, RequestError, ShapeError
+from protocol.errors import (
+    EncodingError,
+    EnrolmentError,
+    ParameterError,
+    RequestError,
+    ShapeError,
+)
 from protocol.keys import MAX_KEYS, EnrolledKey, KeyRequest, expand_a
 from protocol.packing import answer_positions, weight_positions
 from protocol.parameters import Packing
@@ -40,7 +46,6 @@ INVALID = {
     "short plaintext digest": {"plaintext_digest": bytes(8)},
     "short log head": {"log_head": bytes(31)},
     "no records": {"records": 0},
-    "negative records": {"records": -1},
     "more records than slots": {"records": DEGREE // 2 + 1},
     "two records in one": {"packing": Packing.SINGLE, "records": 2},
 }
@@ -51,6 +56,16 @@ INVALID = {
 def test_invalid_requests_are_refused(request_made, name):
     with pytest.raises(RequestError):
         replace(request_made, **INVALID[name])
+
+
+@pytest.mark.rejects("C-05")
+@pytest.mark.parametrize("bits", [1, 64, 20_000])
+def test_numbers_of_records_that_are_no_words_are_refused_before_they_are_printed(
+    request_made, bits
+):
+    for records in {-(1 << bits), 1 << max(bits, 64)}:
+        with pytest.raises(ParameterError, match="64-bit"):
+            replace(request_made, records=records)
 
 
 @pytest.mark.rejects("C-05")

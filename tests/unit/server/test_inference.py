@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from client_sdk.disclosure import in_units
 from client_sdk.encryption import CkksContext, decrypt, encrypt
 from protocol.errors import ModelError, VerificationError
 from protocol.keys import EnrolledKey, KeyRequest
@@ -70,8 +71,9 @@ def test_outputs_decrypt_to_the_integer_model(bundle, key, secret, packing):
     rows = records(1)
     work, context = job(bundle, key, secret, packing, rows)
     response = InferenceEngine(bytes(32)).answer(work)
-    values = decrypt(context, bundle.card, response.outputs, 1) * bundle.card.unit
     bounds = bundle.card.bounds(packing)
+    decrypted = decrypt(context, bundle.card, response.outputs)[:1]
+    values = in_units(decrypted, bounds) * bundle.card.unit
     tolerance = bounds.error * 2.0**-bounds.output_scale_log2 * bundle.card.unit
     assert np.abs(values - exact_values(bundle, rows)).max() <= tolerance
 

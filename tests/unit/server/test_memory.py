@@ -4,9 +4,18 @@ import pytest
 
 from protocol.keys import KeyRequest
 from protocol.parameters import Packing
-from server.memory import MemoryBudget, enrolment_bytes, inference_bytes
+from server.memory import MemoryBudget, codeword_words, enrolment_bytes, inference_bytes
 from server.refusals import Refusal
+from tests.adversarial.network_scenario import (
+    merged,
+    one_output,
+    rescaled,
+    two_outputs,
+    two_squares,
+)
+from tests.adversarial.scenario import make_batch, make_single
 from wire.rpc import Reason
+from zk_layers.ligero.shape import codeword_words as relation_words
 
 
 def test_what_is_held_is_bounded_and_given_back():
@@ -27,11 +36,46 @@ def test_a_call_that_can_never_fit_is_not_told_to_come_back():
     assert caught.value.reason is Reason.REQUEST_REFUSED
 
 
-def test_a_batch_takes_its_inputs_three_times_and_its_outputs(bundle):
-    card = bundle.card
+def test_a_public_batch_takes_its_inputs_three_times_and_its_outputs(public_bundle):
+    card = public_bundle.card
     parameters = card.profile(Packing.BATCH).parameters
     polynomial = 8 * len(parameters.moduli) * parameters.ring_degree
     assert inference_bytes(card, Packing.BATCH) == (3 * 3 + 3 * 2) * polynomial
+
+
+def test_a_private_batch_takes_key_pairs_twice_and_codewords_as_well(bundle):
+    card = bundle.card
+    parameters = card.profile(Packing.BATCH).parameters
+    words = (3 * 3 + 3 * 2 + 2 * 2) * len(parameters.moduli) * parameters.ring_degree
+    assert inference_bytes(card, Packing.BATCH) == 8 * (words + codeword_words(card, Packing.BATCH))
+
+
+ANSWERS = {
+    "batch": make_batch,
+    "batch of three outputs": lambda: make_batch(outputs=3),
+    "single": make_single,
+    "single of three outputs": lambda: make_single(outputs=3),
+    "network": one_output,
+    "network of two outputs": two_outputs,
+    "merged": merged,
+    "rescaled": rescaled,
+    "two squarings": two_squares,
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_codewords_are_bounded_from_above_and_closely(name):
+    relation = ANSWERS[name]().relation
+    counted = codeword_words(relation.request.card, relation.request.packing)
+    dropped = sum("u" not in layout.spans for layout in relation.layouts())
+    exact, length = relation_words(relation), relation.code.message_length
+    spare = 10 * len(relation.moduli) + dropped * relation.degree // length
+    assert exact <= counted <= exact + spare * relation.code.codeword_length
+
+
+def test_public_answers_commit_to_nothing(public_bundle):
+    for packing in Packing:
+        assert codeword_words(public_bundle.card, packing) == 0
 
 
 def test_forty_keys_of_a_large_ring_take_sixty_megabytes(bundle):

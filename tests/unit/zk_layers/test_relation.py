@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.errors import RequestError
 from protocol.families import (
     Family,
     FamilyKind,
@@ -16,6 +17,7 @@ from protocol.families import (
     weights_family,
 )
 from tests.adversarial.malicious_prover import MaliciousProver, violations
+from tests.adversarial.network_scenario import one_output
 from tests.adversarial.scenario import (
     MODULI,
     SERVER_KEY,
@@ -25,7 +27,7 @@ from tests.adversarial.scenario import (
     random_model,
 )
 from zk_layers.fields import field
-from zk_layers.layers.linear import LinearWitness, flooding_bits
+from zk_layers.layers.linear import BatchLinearRelation, LinearWitness, flooding_bits
 from zk_layers.ligero.messages import (
     decode_projections,
     encode_projections,
@@ -209,3 +211,12 @@ def test_the_size_of_a_proof_follows_from_its_statement(make, limit):
     assert 0 < paths // 32 <= worst
     assert len(sibling_nodes(np.arange(0, 8192, 64, dtype=np.int64), 8192)) == 128 * 6
     assert len(proof) < limit
+
+
+def test_linear_relations_are_not_stated_of_networks():
+    """Their rows would not be the network's integers, however the words around them look."""
+    request = one_output().relation.request
+    linear = make_batch().relation
+    assert request.packing is linear.packing
+    with pytest.raises(RequestError, match="private linear models"):
+        BatchLinearRelation(request, linear.inputs, linear.keys, linear.outputs)
