@@ -22,7 +22,7 @@ def keys(
         ),
     ] = False,
 ) -> None:
-    """Show a key store: identity, values released under its secret, enrolled keys."""
+    """Show a key store: identity, what was disclosed under its secret, enrolled keys."""
     from client_sdk import KeyStore
     from client_sdk.disclosure import DISCLOSURE_LIMIT
 
@@ -32,7 +32,8 @@ def keys(
     summary = opened.summary()
     console = Console(highlight=False)
     console.print(f"client id         {summary.client_id}", markup=False, soft_wrap=True)
-    console.print(f"values released   {summary.disclosed:,} of {DISCLOSURE_LIMIT:,}")
+    # A value of a linear model takes one unit, of a network what its card's noise leaves open.
+    console.print(f"disclosed         {summary.disclosed:,} of {DISCLOSURE_LIMIT:,} units")
     console.print("enrolled keys, newest first", style="bold")
     for digest, request in summary.enrolled:
         console.print(digest.hex(), soft_wrap=True)  # whole, in a line that can be copied
