@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks import ezkl_peer
 from benchmarks.cases import all_cases
 from benchmarks.measuring import machine, measure_all
 from benchmarks.report import sentences, terminal_tables, write_report
@@ -32,6 +33,8 @@ def main() -> None:
         figures = measure_all(
             cases, arguments.runs, lambda name: status.update(f"measuring {name}")
         )
+    if not ezkl_peer.installed() and any(case.peer for case in cases):
+        console.print(ezkl_peer.ABSENT, markup=False)
     output = arguments.output
     if output is None and not arguments.only:
         output = LATEST

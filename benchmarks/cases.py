@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks import ezkl_peer
 from blindproof.collapsed_publishing import publish_collapsed
 from blindproof.demo import tenseal_baseline
 from blindproof.demo.networks import OneRecord, Trained, breast_cancer_mlp, digits_cnn
@@ -39,6 +40,7 @@ class Case:
         baseline: TenSEAL's median seconds by number of runs.
         baseline_metric: what they are of.
         effort: one run in so many of the others'.
+        peer: EZKL's figures by number of runs, for the cases that it is compared with.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Case:
     baseline: Callable[[int], float]
     baseline_metric: str
     effort: int = 1
+    peer: Callable[[int], dict[str, float]] | None = None
 
     def runs(self, wanted: int) -> int:
         """How many runs this case gets when `wanted` are asked for, at least two."""
@@ -65,10 +68,12 @@ def all_cases() -> tuple[Case, ...]:
         _linear("linear_private_single", patients, Mode.PRIVATE, Packing.SINGLE),
         _linear("linear_public_batch", patients, Mode.PUBLIC, Packing.BATCH),
         _collapsed("mlp_private_single", mlp),
-        _network("mlp_private", mlp, Mode.PRIVATE),
+        _beside_ezkl(_network("mlp_private", mlp, Mode.PRIVATE), mlp, ezkl_peer.ONE_SQUARE),
         _network("mlp_public", mlp, Mode.PUBLIC),
         _network("mlp2_private", deep, Mode.PRIVATE, effort=2),
-        _network("cnn_private", cnn, Mode.PRIVATE, effort=5),
+        _beside_ezkl(
+            _network("cnn_private", cnn, Mode.PRIVATE, effort=5), cnn, ezkl_peer.TWO_SQUARES
+        ),
         _network("cnn_public", cnn, Mode.PUBLIC, effort=5),
     )
 
@@ -114,6 +119,11 @@ def _network(name: str, trained: Trained, mode: Mode, effort: int = 1) -> Case:
         baseline_metric="tenseal_one_record_s",
         effort=effort,
     )
+
+
+def _beside_ezkl(case: Case, trained: Trained, tuning: ezkl_peer.Tuning) -> Case:
+    record = trained.model.normalised(trained.held_out[:1])[0]
+    return replace(case, peer=partial(ezkl_peer.measure, trained.model.network, record, tuning))
 
 
 def _collapsed(name: str, trained: Trained) -> Case:

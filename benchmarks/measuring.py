@@ -22,6 +22,7 @@ from statistics import median
 import numpy as np
 import psutil
 
+from benchmarks import ezkl_peer
 from benchmarks.cases import LINEAR_PRECISION_BITS, Case
 from blindproof.demo.authority import Authority
 from blindproof.demo.local_server import server_process
@@ -38,10 +39,15 @@ from zk_layers.verify import verify_enrolment, verify_registration
 
 Figures = dict[str, float]
 
+PEER_RUNS = 3
+"""A peer's proof takes up to seconds: as many runs as the slowest cases get by default."""
+
 
 def machine(runs: int) -> dict[str, float | str]:
     """What absolute times belong to; nothing that names the machine."""
+    peers = {"machine.ezkl": metadata.version("ezkl")} if ezkl_peer.installed() else {}
     return {
+        **peers,
         "machine.cpus": float(psutil.cpu_count() or 1),
         "machine.memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "machine.architecture": platform.machine(),
@@ -126,7 +132,15 @@ def _measure(case: Case, directory: Path, keys: KeyStore, runs: int) -> Figures:
         "error_bound": results[0].error_bound,
         "max_error": max(map(float, errors)),
         case.baseline_metric: case.baseline(runs),
+        **peer_figures(case, runs),
     }
+
+
+def peer_figures(case: Case, runs: int) -> Figures:
+    """EZKL's, if the case is compared with it and the extra `peers` is installed."""
+    if case.peer is None or not ezkl_peer.installed():
+        return {}
+    return case.peer(min(runs, PEER_RUNS))
 
 
 def _medians(results: list[Result]) -> Figures:

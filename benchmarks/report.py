@@ -27,13 +27,23 @@ _MILLISECONDS = (
     "enrol_s",
 )
 _KILOBYTES = ("request_bytes", "response_bytes", "proof_bytes")
+_PEER = (
+    ("prove one record, ms", "ezkl_prove_s", 1e3, 0),
+    ("verify, ms", "ezkl_verify_s", 1e3, 1),
+    ("proof, KB", "ezkl_proof_bytes", 1e-3, 0),
+)
 _PLAIN = ("records", "precision_bits", "soundness_bits", "server_peak_mib")
+
+_NOT_MEASURED = "\N{EN DASH}"
 
 Row = tuple[str, list[str]]
 
 
 def rows(figures: Figures, cases: Sequence[Case]) -> Iterator[Row]:
-    """A title and one cell per case; metrics that no case has are left out."""
+    """A title and one cell per case; metrics that no case has are left out.
+
+    EZKL's rows are there whenever a case is compared with it, measured or not.
+    """
     for metrics, unit, factor, digits in (
         (_MILLISECONDS, ", ms", 1e3, 1),
         (_KILOBYTES, ", KB", 1e-3, 0),
@@ -47,6 +57,14 @@ def rows(figures: Figures, cases: Sequence[Case]) -> Iterator[Row]:
                     "" if value is None else f"{factor * value:.{digits}f}" for value in values
                 ]
                 yield title + unit, cells
+    if any(case.peer for case in cases):
+        for title, metric, factor, digits in _PEER:
+            values = [figures.get(f"{case.name}.{metric}") for case in cases]
+            cells = [
+                _NOT_MEASURED if value is None else f"{factor * value:.{digits}f}"
+                for value in values
+            ]
+            yield f"EZKL, plaintext model: {title}", cells
 
 
 def terminal_tables(figures: Figures, cases: Sequence[Case]) -> Iterator[Table]:
