@@ -40,6 +40,7 @@ class Case:
         baseline: TenSEAL's median seconds by number of runs.
         baseline_metric: what they are of.
         effort: one run in so many of the others'.
+        fill: whether a batch of N/2 records, the same over and over, is measured as well.
         peer: EZKL's figures by number of runs, for the cases that it is compared with.
     """
 
@@ -52,6 +53,7 @@ class Case:
     baseline: Callable[[int], float]
     baseline_metric: str
     effort: int = 1
+    fill: bool = False
     peer: Callable[[int], dict[str, float]] | None = None
 
     def runs(self, wanted: int) -> int:
@@ -72,7 +74,9 @@ def all_cases() -> tuple[Case, ...]:
         _network("mlp_public", mlp, Mode.PUBLIC),
         _network("mlp2_private", deep, Mode.PRIVATE, effort=2),
         _beside_ezkl(
-            _network("cnn_private", cnn, Mode.PRIVATE, effort=5), cnn, ezkl_peer.TWO_SQUARES
+            replace(_network("cnn_private", cnn, Mode.PRIVATE, effort=5), fill=True),
+            cnn,
+            ezkl_peer.TWO_SQUARES,
         ),
         _network("cnn_public", cnn, Mode.PUBLIC, effort=5),
     )

@@ -122,6 +122,8 @@ def _measure(case: Case, directory: Path, keys: KeyStore, runs: int) -> Figures:
                 figures["enrol_s"] = time.perf_counter() - started
             client.predict(case.records, packing=str(case.packing))  # warms tables
             results = [client.predict(case.records, packing=str(case.packing)) for _ in range(runs)]
+            if case.fill:
+                figures |= _full_batch(client, case, card.profile(case.packing).parameters.slots)
         figures["server_peak_mib"] = _server_peak_mib()
     figures |= _medians(results)
     errors = (np.abs(result.values - case.exact).max() for result in results)
@@ -134,6 +136,21 @@ def _measure(case: Case, directory: Path, keys: KeyStore, runs: int) -> Figures:
         case.baseline_metric: case.baseline(runs),
         **peer_figures(case, runs),
     }
+
+
+def _full_batch(client: Client, case: Case, slots: int) -> Figures:
+    """One request with every slot in use, from raw records to released values."""
+    records = np.resize(case.records, (slots, case.records.shape[1]))
+    started = time.perf_counter()
+    result = client.predict(records, packing=str(case.packing))
+    figures = {
+        "full_batch_s": time.perf_counter() - started,
+        "full_batch_records": float(slots),
+    }
+    exact = np.resize(case.exact, (slots, case.exact.shape[1]))
+    if np.abs(result.values - exact).max() > result.error_bound:
+        raise RuntimeError("a full batch is further from its model than was proved")
+    return figures
 
 
 def peer_figures(case: Case, runs: int) -> Figures:
