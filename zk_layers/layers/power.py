@@ -23,7 +23,7 @@ from zk_layers.extension import ONE, Element, element
 from zk_layers.reduction.forms import Form, Multiplication, Opened, product_form
 from zk_layers.reduction.pads import Pads
 from zk_layers.reduction.rounds import rounds_of, run_rounds
-from zk_layers.reduction.run import Claim, Ending, Point, Run
+from zk_layers.reduction.run import Claim, Ending, Point, Run, Weighted
 
 Words = npt.NDArray[np.uint64]
 
@@ -112,25 +112,15 @@ class PowerStep:
 
     def _end(self, run: Run, index: int, claim: Claim, ending: Ending) -> Form:
         """Check one limb's end and return the form of h~."""
-        limb, point = run.limbs[index], ending.point
-        end, opened = ending.claims[index], ending.opened[index]
-        algebra = limb.algebra
-        h = opened[0]
+        opened, known = ending.opened[index], len(self.powers)
         value = self._polynomial(run, index, opened)
-        scale = element(limb.extension.inner(claim.lam[index], point.rows[index]))
+        weighted = None
         if self.weighted:
-            omega, z = opened[len(self.powers) : len(self.powers) + 2]
-            run.require_zero(index, algebra.sub(z.form(), value))
-            expected = run.omega_form(index, claim, point.units[index])
-            run.require_zero(index, algebra.sub(omega.form(), expected))
-            product = algebra.scale(product_form(algebra, omega, z, self.product), scale)
-        else:
-            weight = element(limb.extension.inner(claim.outer[index], point.units[index]))
-            product = algebra.scale(value, limb.scalars.mul(scale, weight))
-        run.require_zero(index, algebra.sub(end, product))
-        masks = [value.sent for value in opened[len(self.powers) + len(self.weighted) :]]
+            weighted = Weighted(opened[known], opened[known + 1], self.product)
+        run.require_end(index, claim, ending, value, weighted)
+        masks = [mask.sent for mask in opened[known + len(self.weighted) :]]
         run.require_products(index, self.multiplications, masks)
-        return h.form()
+        return opened[0].form()
 
     def _polynomial(self, run: Run, index: int, opened: list[Opened]) -> Form:
         """P(h~) as a form; notes that the opened square is the square."""
@@ -167,9 +157,6 @@ class PowerStep:
             powers = scalars.powers(h, self.node.degree + 1)
             values = [h, *([powers[2]] if len(self.powers) > 1 else [])]
             if self.weighted:
-                coefficients: list[Element] = [
-                    (c % limb.modulus, 0) for c in self.node.coefficients
-                ]
-                values += [omega, scalars.dot(coefficients, powers)]
+                values += [omega, scalars.dot(self._coefficients(limb.modulus), powers)]
             words[index] = [*values, *run.masks(index, self.multiplications)]
         return words

@@ -19,7 +19,7 @@ from zk_layers.extension import element
 from zk_layers.reduction.forms import Multiplication, product_form
 from zk_layers.reduction.pads import Pads
 from zk_layers.reduction.rounds import rounds_of, run_rounds
-from zk_layers.reduction.run import Claim, Ending, Point, Run
+from zk_layers.reduction.run import Claim, Ending, Point, Run, Weighted
 
 Words = npt.NDArray[np.uint64]
 
@@ -102,22 +102,11 @@ class ProductStep:
 
     def _end(self, run: Run, index: int, claim: Claim, ending: Ending) -> None:
         """Check one limb's end."""
-        limb, point = run.limbs[index], ending.point
-        end, opened = ending.claims[index], ending.opened[index]
-        algebra = limb.algebra
-        value = product_form(algebra, opened[0], opened[1], self.inner)
-        scale = element(limb.extension.inner(claim.lam[index], point.rows[index]))
-        if self.weighted:
-            omega, z = opened[2:4]
-            run.require_zero(index, algebra.sub(z.form(), value))
-            expected = run.omega_form(index, claim, point.units[index])
-            run.require_zero(index, algebra.sub(omega.form(), expected))
-            product = algebra.scale(product_form(algebra, omega, z, self.outer), scale)
-        else:
-            weight = element(limb.extension.inner(claim.outer[index], point.units[index]))
-            product = algebra.scale(value, limb.scalars.mul(scale, weight))
-        run.require_zero(index, algebra.sub(end, product))
-        masks = [value.sent for value in opened[2 + len(self.weighted) :]]
+        opened = ending.opened[index]
+        value = product_form(run.algebras[index], opened[0], opened[1], self.inner)
+        weighted = Weighted(opened[2], opened[3], self.outer) if self.weighted else None
+        run.require_end(index, claim, ending, value, weighted)
+        masks = [mask.sent for mask in opened[2 + len(self.weighted) :]]
         run.require_products(index, self.multiplications, masks)
 
     def _clear(self, run: Run, final: Words | None) -> Words:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from protocol.nodes import AffineTerm, Power, Product
 from zk_layers.extension import ONE, Element, element
 from zk_layers.reduction.exchange import Exchange
-from zk_layers.reduction.forms import Form, Multiplication, Opened, WeightForm
+from zk_layers.reduction.forms import Form, Multiplication, Opened, WeightForm, product_form
 from zk_layers.reduction.limb import Limb, limb_of
 from zk_layers.reduction.rounds import RoundState, rounds_of
 
@@ -130,6 +130,15 @@ class Ending:
     opened: list[list[Opened]]
 
 
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """omega~ and what it weighs, opened in one limb, and the multiplication of the two."""
+
+    omega: Opened
+    value: Opened
+    multiplication: Multiplication | None
+
+
 class Run:
     """State of one run, all limbs."""
 
@@ -200,6 +209,37 @@ class Run:
     def require_zero(self, index: int, form: Form) -> None:
         """Note a form that must vanish."""
         self.constraints[index].append(form)
+
+    def require_end(
+        self,
+        index: int,
+        claim: Claim,
+        ending: Ending,
+        value: Form,
+        weighted: Weighted | None,
+    ) -> None:
+        """Note, in one limb, that a sum-check ended in lam~ omega~ value.
+
+        Args:
+            index: the limb.
+            claim: what the sum-check was about.
+            ending: its last step.
+            value: what omega~ weighs, as a form.
+            weighted: omega~ and the value as they were opened, None when omega is public.
+        """
+        limb, point = self.limbs[index], ending.point
+        algebra = limb.algebra
+        scale = element(limb.extension.inner(claim.lam[index], point.rows[index]))
+        if weighted is not None:
+            self.require_zero(index, algebra.sub(weighted.value.form(), value))
+            expected = self.omega_form(index, claim, point.units[index])
+            self.require_zero(index, algebra.sub(weighted.omega.form(), expected))
+            form = product_form(algebra, weighted.omega, weighted.value, weighted.multiplication)
+            product = algebra.scale(form, scale)
+        else:
+            weight = element(limb.extension.inner(claim.outer[index], point.units[index]))
+            product = algebra.scale(value, limb.scalars.mul(scale, weight))
+        self.require_zero(index, algebra.sub(ending.claims[index], product))
 
     def masks(self, index: int, multiplications: Sequence[Multiplication]) -> list[Element]:
         """The prover's opened masks of some products, in one limb."""

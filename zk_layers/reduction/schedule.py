@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 from protocol.graph import Graph
 from protocol.nodes import Affine, Node, Power
 from zk_layers.layers.affine import AffineStep
@@ -24,8 +21,6 @@ from zk_layers.reduction.merge import MergeStep
 from zk_layers.reduction.outputs import OutputsStep
 from zk_layers.reduction.pads import Pads
 from zk_layers.reduction.run import Claim, Run
-
-Words = npt.NDArray[np.uint64]
 
 LayerStep: TypeAlias = AffineStep | PowerStep | ProductStep
 Step: TypeAlias = MergeStep | LayerStep
