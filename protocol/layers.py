@@ -10,7 +10,7 @@ the bias last. Layers without one are public.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
 from protocol.encoding import Value, expect_int, expect_text, expect_tuple
 from protocol.errors import EncodingError, ModelError
@@ -242,12 +242,13 @@ class SumPool:
 
 
 @dataclass(frozen=True)
-class Add:
-    """The sum of two tensors, unit by unit, as in a residual connection."""
+class _Pairwise:
+    """Two tensors joined unit by unit."""
 
     left: int
     right: int
-    TAG: ClassVar[str] = "add"
+    TAG: ClassVar[str]
+    KIND: ClassVar[str]
 
     def __post_init__(self) -> None:
         _require_source(self.left, self.right)
@@ -262,37 +263,26 @@ class Add:
         return (self.TAG, self.left, self.right)
 
     @classmethod
-    def from_value(cls, value: Value) -> Add:
+    def from_value(cls, value: Value) -> Self:
         """Rebuild and validate from a decoded value."""
-        _, left, right = expect_tuple(value, "addition layer", 3)
+        _, left, right = expect_tuple(value, cls.KIND, 3)
         return cls(expect_int(left, "left"), expect_int(right, "right"))
 
 
 @dataclass(frozen=True)
-class Mul:
+class Add(_Pairwise):
+    """The sum of two tensors, unit by unit, as in a residual connection."""
+
+    TAG: ClassVar[str] = "add"
+    KIND: ClassVar[str] = "addition layer"
+
+
+@dataclass(frozen=True)
+class Mul(_Pairwise):
     """The product of two tensors, unit by unit."""
 
-    left: int
-    right: int
     TAG: ClassVar[str] = "mul"
-
-    def __post_init__(self) -> None:
-        _require_source(self.left, self.right)
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors it reads."""
-        return (self.left, self.right)
-
-    def value(self) -> Value:
-        """The canonical value."""
-        return (self.TAG, self.left, self.right)
-
-    @classmethod
-    def from_value(cls, value: Value) -> Mul:
-        """Rebuild and validate from a decoded value."""
-        _, left, right = expect_tuple(value, "product layer", 3)
-        return cls(expect_int(left, "left"), expect_int(right, "right"))
+    KIND: ClassVar[str] = "product layer"
 
 
 @dataclass(frozen=True)
