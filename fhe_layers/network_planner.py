@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 
 from fhe_layers.moduli import LIMB_BITS, modulus_chain
 from fhe_layers.network_cost import PredictedCost, predict_cost
+from fhe_layers.planned import PlannedProfile
 from protocol.bounds import Bounds, network_bounds
 from protocol.errors import ParameterError, PlanningError
 from protocol.graph import Graph
@@ -82,43 +83,14 @@ class DeclaredNetwork:
 
 
 @dataclass(frozen=True)
-class NetworkPlan:
+class NetworkPlan(PlannedProfile):
     """Parameters of a network and what they give.
 
     Attributes:
-        profile: as the model card carries it.
-        bounds: error, margins and precision, as every party recomputes them.
         cost: what a request will take, before anything runs.
     """
 
-    profile: Profile
-    bounds: Bounds
     cost: PredictedCost
-
-    @property
-    def parameters(self) -> CkksParameters:
-        """The CKKS parameters."""
-        return self.profile.parameters
-
-    @property
-    def precision_bits(self) -> float:
-        """-log2 of the error bound of a released value, in units of the output."""
-        return self.bounds.precision_bits
-
-    @property
-    def error_bound(self) -> float:
-        """Error bound of a released value; times the model's unit it is in the output's own."""
-        return self.bounds.released_error
-
-    @property
-    def no_wrap_margin_bits(self) -> float:
-        """log2(Q/2) minus log2 of the largest phase of any tensor."""
-        return self.bounds.no_wrap_bits
-
-    @property
-    def flooding_distance_log2(self) -> float:
-        """log2 of the statistical distance that flooding leaves; -inf for public models."""
-        return self.bounds.flooding_distance_log2
 
     @property
     def request_bytes(self) -> int:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fhe_layers.moduli import LIMB_BITS, modulus_chain
+from fhe_layers.planned import PlannedProfile
 from protocol.bounds import Bounds, linear_bounds
 from protocol.errors import ParameterError, PlanningError
 from protocol.families import enrolment_family, flooding_bits_family
@@ -71,47 +72,18 @@ class LinearModelSpec:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Parameters of one packing and what they give.
+class Plan(PlannedProfile):
+    """Parameters of one packing of a linear model and what they give.
 
     Attributes:
-        profile: packing, CKKS parameters and flooding, as the model card carries them.
-        bounds: error, margins and precision, as every party recomputes them.
         request_bytes: seeded input ciphertexts.
         response_bytes: sanitised output words, without the proof.
         public_key_bytes: enrolled keys, without their proof.
     """
 
-    profile: Profile
-    bounds: Bounds
     request_bytes: int
     response_bytes: int
     public_key_bytes: int
-
-    @property
-    def parameters(self) -> CkksParameters:
-        """The CKKS parameters."""
-        return self.profile.parameters
-
-    @property
-    def precision_bits(self) -> float:
-        """-log2 of the error bound of a released value, in units of the output."""
-        return self.bounds.precision_bits
-
-    @property
-    def error_bound(self) -> float:
-        """Error bound of a released value; times the model's unit it is in the output's own."""
-        return self.bounds.released_error
-
-    @property
-    def no_wrap_margin_bits(self) -> float:
-        """log2(Q/2) minus log2 of the largest phase."""
-        return self.bounds.no_wrap_bits
-
-    @property
-    def flooding_distance_log2(self) -> float:
-        """log2 of the statistical distance that flooding leaves; -inf for public models."""
-        return self.bounds.flooding_distance_log2
 
 
 def plan(
