@@ -10,7 +10,18 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from blindproof import __version__
-from blindproof.cli import demo, enrol, keys, models, params, predict, publish, serve, verify
+from blindproof.cli import (
+    compiling,
+    demo,
+    enrol,
+    keys,
+    models,
+    params,
+    predict,
+    publish,
+    serve,
+    verify,
+)
 from protocol.errors import BlindproofError
 
 EXIT_CODE = 2
@@ -53,9 +64,9 @@ app = typer.Typer(
 )
 for name, command in (
     ("demo", demo.demo),
+    ("compile", compiling.compile_model),
     ("publish", publish.publish),
     ("serve", serve.serve),
-    ("models", models.models),
     ("enrol", enrol.enrol),
     ("predict", predict.predict),
     ("verify", verify.verify),
@@ -63,6 +74,7 @@ for name, command in (
     ("params", params.params),
 ):
     app.command(name)(command)
+app.add_typer(models.app, name="models")
 
 
 def _show_version(wanted: bool) -> None:
