@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # One interpreter for every cargo call, so that clippy and the build share their artefacts.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
-.PHONY: help demo test bench lint format proto lock install clean distclean
+.PHONY: help demo examples test bench lint format proto lock install clean distclean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' \
@@ -28,6 +28,9 @@ help: ## Show this list
 
 demo: $(INSTALLED) ## Encrypt, predict, prove, verify, decrypt; then watch forgeries being refused
 	@$(BIN)/blindproof demo
+
+examples: $(INSTALLED) ## Run every example of examples/; each draws its result
+	@for script in examples/*/run.py; do echo "==> $$script"; $(BIN)/python "$$script"; done
 
 test: $(INSTALLED) ## Run the tests of the Rust core, then those of everything else
 	@echo "==> cargo test"

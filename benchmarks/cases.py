@@ -86,9 +86,7 @@ def _linear(name: str, patients: Patients, mode: Mode, packing: Packing) -> Case
     model = replace(patients.model, name=f"{patients.model.name}-{mode}")
     rows = len(patients.held_out) if packing is Packing.BATCH else 1
     records = patients.held_out[:rows]
-    centre = np.array([feature.centre for feature in model.features])
-    scale = np.array([feature.scale for feature in model.features])
-    scaled, weights = (records - centre) / scale, model.weights[0]
+    scaled, weights = model.inputs_of(records), model.weights[0]
     bias = float(model.intercept[0])
     if packing is Packing.BATCH:
         baseline = partial(tenseal_baseline.batch_seconds, scaled, weights, bias)

@@ -24,9 +24,9 @@ import psutil
 
 from benchmarks import ezkl_peer
 from benchmarks.cases import LINEAR_PRECISION_BITS, Case
-from blindproof.demo.authority import Authority
-from blindproof.demo.local_server import server_process
+from blindproof.authority import Authority
 from blindproof.demo.patients import fit
+from blindproof.loopback import server_process
 from blindproof.publishing import bundle_linear
 from client_sdk import Client, KeyStore, Result
 from fhe_layers.ckks import CkksContext

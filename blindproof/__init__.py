@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from blindproof.collapsed_publishing import publish_collapsed
+    from blindproof.compiled import Compiled, Simulated
+    from blindproof.compiling import compile  # noqa: A004
+    from blindproof.local_server import LocalServer
     from blindproof.network_publishing import NetworkModel, publish_network
     from blindproof.publishing import LinearModel, publish_linear
-    from client_sdk import (
-        AsyncClient,
-        Client,
-        KeyStore,
-        Result,
-        VerificationError,
-        verify_evidence,
-    )
+    from client_sdk import AsyncClient, Client, KeyStore, Result, verify_evidence
+    from client_sdk.verified_model import AsyncVerifiedModel, VerifiedModel
+    from fhe_layers.importing.imported import UnsupportedModelError
     from fhe_layers.spec import (
         AddSpec,
         BatchNormSpec,
         Conv2dSpec,
         DenseSpec,
         FlattenSpec,
+        GatherSpec,
+        GroupedSelectionSpec,
         MulSpec,
         NetworkSpec,
         PolynomialSpec,
@@ -33,22 +33,30 @@ if TYPE_CHECKING:
         ScaleSpec,
         SelectionSpec,
     )
-    from protocol.errors import BlindproofError
-    from protocol.model import Feature
+    from protocol.about import About
+    from protocol.errors import BlindproofError, VerificationError
+    from protocol.features import Category, Feature, Privacy, Thermometer
     from protocol.parameters import Mode, Packing
 
 __all__ = [
+    "About",
     "AddSpec",
     "AsyncClient",
+    "AsyncVerifiedModel",
     "BatchNormSpec",
     "BlindproofError",
+    "Category",
     "Client",
+    "Compiled",
     "Conv2dSpec",
     "DenseSpec",
     "Feature",
     "FlattenSpec",
+    "GatherSpec",
+    "GroupedSelectionSpec",
     "KeyStore",
     "LinearModel",
+    "LocalServer",
     "Mode",
     "MulSpec",
     "NetworkModel",
@@ -56,11 +64,17 @@ __all__ = [
     "Packing",
     "PolynomialSpec",
     "PoolSpec",
+    "Privacy",
     "Result",
     "ScaleSpec",
     "SelectionSpec",
+    "Simulated",
+    "Thermometer",
+    "UnsupportedModelError",
     "VerificationError",
+    "VerifiedModel",
     "__version__",
+    "compile",
     "publish_collapsed",
     "publish_linear",
     "publish_network",
@@ -68,17 +82,24 @@ __all__ = [
 ]
 
 _HOMES = {
+    "About": "protocol.about",
     "AddSpec": "fhe_layers.spec",
     "AsyncClient": "client_sdk",
+    "AsyncVerifiedModel": "client_sdk.verified_model",
     "BatchNormSpec": "fhe_layers.spec",
     "BlindproofError": "protocol.errors",
+    "Category": "protocol.features",
     "Client": "client_sdk",
+    "Compiled": "blindproof.compiled",
     "Conv2dSpec": "fhe_layers.spec",
     "DenseSpec": "fhe_layers.spec",
-    "Feature": "protocol.model",
+    "Feature": "protocol.features",
     "FlattenSpec": "fhe_layers.spec",
+    "GatherSpec": "fhe_layers.spec",
+    "GroupedSelectionSpec": "fhe_layers.spec",
     "KeyStore": "client_sdk",
     "LinearModel": "blindproof.publishing",
+    "LocalServer": "blindproof.local_server",
     "Mode": "protocol.parameters",
     "MulSpec": "fhe_layers.spec",
     "NetworkModel": "blindproof.network_publishing",
@@ -86,10 +107,16 @@ _HOMES = {
     "Packing": "protocol.parameters",
     "PolynomialSpec": "fhe_layers.spec",
     "PoolSpec": "fhe_layers.spec",
+    "Privacy": "protocol.features",
     "Result": "client_sdk",
     "ScaleSpec": "fhe_layers.spec",
     "SelectionSpec": "fhe_layers.spec",
+    "Simulated": "blindproof.compiled",
+    "Thermometer": "protocol.features",
+    "UnsupportedModelError": "fhe_layers.importing.imported",
     "VerificationError": "protocol.errors",
+    "VerifiedModel": "client_sdk.verified_model",
+    "compile": "blindproof.compiling",
     "publish_collapsed": "blindproof.collapsed_publishing",
     "publish_linear": "blindproof.publishing",
     "publish_network": "blindproof.network_publishing",

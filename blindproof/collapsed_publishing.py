@@ -2,6 +2,10 @@
 
 A collapsed model is a model of its own: its card has the monomials, its commitment the
 polynomial's coefficients (docs/decisions/0012-monomials.md).
+
+Products of units that are 0 or 1 are simplified as they are for records that a client encoded:
+`fhe_layers.unit_products` says how.  The polynomial then has far fewer monomials, and differs from
+the network on ciphertexts of anything else; nothing proves that inputs are records in either case.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from fhe_layers.network_planner import DEFAULT_NETWORK_PRECISION_BITS, NetworkPl
 from fhe_layers.packing_choice import PackingChoice, choose_packing
 from fhe_layers.planner import Plan, plan
 from fhe_layers.quantise_network import QuantisedNetwork
+from fhe_layers.unit_products import UnitProducts
 from protocol.errors import PlanningError
 from protocol.model import ModelCard
 from protocol.parameters import Mode, Packing
@@ -44,19 +49,14 @@ def collapsed_model(model: NetworkModel) -> LinearModel:
 
 def _multiplied_out(model: NetworkModel, quantised: QuantisedNetwork) -> LinearModel:
     """The linear model over monomials that the integer network is.  Raises PlanningError."""
-    polynomials = collapse(quantised.graph, quantised.integers.astype(np.float64))
+    rules = UnitProducts.of(model.features)
+    numbers = quantised.integers.astype(np.float64)
+    polynomials = collapse(quantised.graph, numbers, rules, model.expansion)
     weights, intercept = polynomials.real(quantised.unit)
     return LinearModel(
-        name=f"{model.name}-single",
-        version=model.version,
-        purpose=model.purpose,
-        features=model.features,
+        **model.described(name=f"{model.name}-single", expansion=polynomials.expansion),
         weights=weights,
         intercept=intercept,
-        outputs=model.outputs,
-        labels=model.labels,
-        link=model.link,
-        expansion=polynomials.expansion,
     )
 
 

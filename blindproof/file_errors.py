@@ -49,6 +49,11 @@ def _place(loc: Sequence[int | str]) -> tuple[str, bool]:
     parts = list(loc)
     if set(parts[:1]) & _EITHER_WAY:  # behind them pydantic names the reading it tried
         parts = [parts[0], *(part for part in parts[1:] if isinstance(part, int))]
+    if parts[:1] == ["features"] and len(parts) > 2:
+        _, index, kind, *fields = parts
+        shown = "" if kind == "number" else f" ({kind})"  # what a column is unless it says so
+        inside = ".".join(map(str, fields))
+        return f"features.{index}{shown}" + (f".{inside}" if inside else ""), False
     if parts[:1] == ["layers"] and len(parts) > 1:
         _, index, *rest = parts
         if not rest:
@@ -62,13 +67,16 @@ def _place(loc: Sequence[int | str]) -> tuple[str, bool]:
 def _fault(first: ErrorDetails, layer_field: bool) -> str:
     context = first.get("ctx", {})
     match first["type"]:
+        case "union_tag_invalid" if first["loc"][:1] == ("features",):
+            given = str(context["tag"])[:MAX_SHOWN]
+            return f"no kind of column '{given}'; there are {_kinds(context['expected_tags'])}"
         case "union_tag_invalid":
             given = str(context["tag"])[:MAX_SHOWN]
             return f"no layer '{given}'; there are {_kinds(str(context['expected_tags']))}"
         case "union_tag_not_found":
             return "a layer needs its 'kind'"
         case "extra_forbidden":
-            return f"{'this kind of layer' if layer_field else 'a model file'} has no such entry"
+            return f"{_owner(first['loc'], layer_field)} has no such entry"
         case "missing":
             tuple_entry = isinstance(first["loc"][-1], int)
             return "missing: more numbers are expected" if tuple_entry else "missing"
@@ -81,8 +89,18 @@ def _fault(first: ErrorDetails, layer_field: bool) -> str:
             return words.replace("a valid array", "a list").replace("a valid ", "a ")
 
 
+def _owner(loc: Sequence[int | str], layer_field: bool) -> str:
+    """What has no entry of a name."""
+    if layer_field:
+        return "this kind of layer"
+    if loc[:1] == ("features",):
+        return "a column of this kind"
+    return "`about`" if loc[:1] == ("about",) else "a model file"
+
+
 def _kinds(tags: str) -> str:
     """Pydantic's list of kinds, activations apart."""
     kinds = [tag.strip(" '") for tag in tags.split(",")]
     others = ", ".join(kind for kind in kinds if kind not in _ACTIVATIONS)
-    return f"{others}; activations: {', '.join(_ACTIVATIONS)}"
+    activations = ", ".join(kind for kind in kinds if kind in _ACTIVATIONS)
+    return f"{others}; activations: {activations}" if activations else others

@@ -20,6 +20,8 @@ from fhe_layers.spec import (
     Conv2dSpec,
     DenseSpec,
     FlattenSpec,
+    GatherSpec,
+    GroupedSelectionSpec,
     LayerSpec,
     MulSpec,
     PolynomialSpec,
@@ -138,15 +140,40 @@ class ScaleFile(_Layer):
 
 
 class SelectionFile(_Layer):
-    """A private choice of units."""
+    """A private choice of channels, `positions` units each."""
 
     kind: Literal["selection"]
+    units: list[int] = Field(repr=False)
+    positions: int = 1
+    source: int | None = None
+
+    def spec(self) -> LayerSpec:
+        """The layer."""
+        return SelectionSpec(tuple(self.units), self.source, self.positions)
+
+
+class GroupedSelectionFile(_Layer):
+    """A private choice in every group of the source, one group a unit."""
+
+    kind: Literal["grouped_selection"]
     units: list[int] = Field(repr=False)
     source: int | None = None
 
     def spec(self) -> LayerSpec:
         """The layer."""
-        return SelectionSpec(tuple(self.units), self.source)
+        return GroupedSelectionSpec(tuple(self.units), self.source)
+
+
+class GatherFile(_Layer):
+    """A public choice of units."""
+
+    kind: Literal["gather"]
+    units: list[int]
+    source: int | None = None
+
+    def spec(self) -> LayerSpec:
+        """The layer."""
+        return GatherSpec(tuple(self.units), self.source)
 
 
 class PairFile(_Layer):
@@ -172,6 +199,8 @@ LayerFile: TypeAlias = Annotated[
     | PolynomialFile
     | ScaleFile
     | SelectionFile
+    | GroupedSelectionFile
+    | GatherFile
     | PairFile,
     Field(discriminator="kind"),
 ]

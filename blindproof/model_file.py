@@ -3,41 +3,137 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
+from blindproof.description import Description
 from blindproof.file_errors import explain
 from blindproof.layer_file import LayerFile, Number
 from blindproof.network_publishing import NetworkModel
 from blindproof.publishing import LinearModel
 from fhe_layers.spec import LayerSpec, NetworkSpec
+from protocol.about import About
 from protocol.errors import ModelError, ShapeError
-from protocol.model import Feature
+from protocol.features import Category, Column, Feature, Privacy, Thermometer
 from protocol.parameters import Mode, Packing
 
 _OF_LINEAR_MODELS = ("intercept", "packings")
 _OF_NETWORKS = ("shape",)
 
 
-class FeatureFile(BaseModel):
-    """One column: raw values in [low, high] are scaled to (raw - centre) / scale."""
+Links: TypeAlias = Literal[
+    "identity", "logistic", "sign", "argmax", "softmax", "probability", "exp"
+]
+Monomials: TypeAlias = list[list[int]]
 
+
+class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
+
+class NumberFile(_Entry):
+    """One number: raw values in [low, high] are scaled to (raw - centre) / scale."""
+
+    kind: Literal["number"] = "number"
     name: str
     low: Number
     high: Number
     centre: Number = 0.0
     scale: Number = 1.0
+    privacy: Privacy = Privacy.ENCRYPTED
+    missing: Number | None = None
+    measured_in: str = ""
+
+    def column(self) -> Column:
+        """The column.  Raises ModelError."""
+        return Feature(
+            self.name,
+            self.low,
+            self.high,
+            self.centre,
+            self.scale,
+            privacy=self.privacy,
+            missing=self.missing,
+            measured_in=self.measured_in,
+        )
+
+
+class ThermometerFile(_Entry):
+    """One number compared with edges: an input for each, 1 above it and 0 else."""
+
+    kind: Literal["thermometer"]
+    name: str
+    low: Number
+    high: Number
+    edges: list[Number]
+    privacy: Privacy = Privacy.ENCRYPTED
+    missing: Number | None = None
+    measured_in: str = ""
+
+    def column(self) -> Column:
+        """The column.  Raises ModelError."""
+        return Thermometer(
+            self.name,
+            self.low,
+            self.high,
+            tuple(self.edges),
+            privacy=self.privacy,
+            missing=self.missing,
+            measured_in=self.measured_in,
+        )
+
+
+class CategoryFile(_Entry):
+    """One of some categories: an input for each, 1 for the one and 0 for the others."""
+
+    kind: Literal["category"]
+    name: str
+    categories: list[str]
+    privacy: Privacy = Privacy.ENCRYPTED
+    missing: str | None = None
+
+    def column(self) -> Column:
+        """The column.  Raises ModelError."""
+        return Category(self.name, tuple(self.categories), self.privacy, self.missing)
+
+
+def _kind(entry: object) -> str:
+    """What kind of column an entry of `features` is: a number unless it says so."""
+    if isinstance(entry, dict):
+        return str(entry.get("kind", "number"))
+    return str(getattr(entry, "kind", "number"))
+
+
+FeatureFile: TypeAlias = Annotated[
+    Annotated[NumberFile, Tag("number")]
+    | Annotated[ThermometerFile, Tag("thermometer")]
+    | Annotated[CategoryFile, Tag("category")],
+    Discriminator(_kind),
+]
+
+
+class AboutFile(_Entry):
+    """What the publisher says of the model."""
+
+    intended_use: str = ""
+    training_data: str = ""
+    licence: str = ""
+    metrics: dict[str, Number] = {}
+
+    def about(self) -> About:
+        """The same for a card.  Raises ModelError."""
+        metrics = tuple(self.metrics.items())
+        return About(self.intended_use, self.training_data, self.licence, metrics)
 
 
 class ModelFile(BaseModel):
     """A linear model, which has `weights`, or a network, which has `layers`.
 
-    `weights` has one row per output, and one list is one output. A network's inputs are the
-    features in order; with `shape` they are an image, channel by channel and row by row.
+    `weights` has one row per output, and one list is one output. The inputs are those of the
+    features in order, or the monomials of `expansion`; with `shape` a network's are an image,
+    channel by channel and row by row.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -52,7 +148,11 @@ class ModelFile(BaseModel):
     layers: list[LayerFile] | None = None
     outputs: list[str] = ["output"]
     labels: list[str] = []
-    link: Literal["identity", "logistic", "argmax"] = "identity"
+    link: Links = "identity"
+    integer_labels: bool = False
+    expansion: Monomials = []
+    local: list[str] = []
+    about: AboutFile = AboutFile()
     mode: Mode = Mode.PRIVATE
     packings: list[Packing] = [Packing.BATCH, Packing.SINGLE]
 
@@ -78,21 +178,26 @@ class ModelFile(BaseModel):
                 advice = "; `publish --packing` chooses" if entry == "packings" else ""
                 raise ModelError(f"{kind} has no '{entry}'{advice}")
 
-    def _network(self, layers: list[LayerFile]) -> NetworkModel:
-        shape = self.shape or (len(self.features),)
-        return NetworkModel(
-            name=self.name,
-            version=self.version,
-            purpose=self.purpose,
-            features=self._features(),
-            network=NetworkSpec(shape, _specs(layers)),
-            outputs=tuple(self.outputs),
-            labels=tuple(self.labels),
-            link=self.link,
-        )
+    def _described(self) -> dict[str, Any]:
+        """What both kinds of model have.  Raises ModelError."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "purpose": self.purpose,
+            "features": tuple(feature.column() for feature in self.features),
+            "outputs": tuple(self.outputs),
+            "labels": tuple(self.labels),
+            "link": self.link,
+            "expansion": tuple(tuple(monomial) for monomial in self.expansion),
+            "local": tuple(self.local),
+            "about": self.about.about(),
+            "integer_labels": self.integer_labels,
+        }
 
-    def _features(self) -> tuple[Feature, ...]:
-        return tuple(Feature(f.name, f.low, f.high, f.centre, f.scale) for f in self.features)
+    def _network(self, layers: list[LayerFile]) -> NetworkModel:
+        described = self._described()
+        shape = self.shape or (_inputs(described),)
+        return NetworkModel(**described, network=NetworkSpec(shape, _specs(layers)))
 
     def _linear(self) -> LinearModel:
         """Raises ModelError: rows of different lengths, or not one per output."""
@@ -101,7 +206,8 @@ class ModelFile(BaseModel):
         if weights and not isinstance(weights[0], list):
             rows = [[value for row in rows for value in row]]
         intercept = self.intercept if isinstance(self.intercept, list) else [self.intercept]
-        columns = len(self.features)
+        described = self._described()
+        columns = _inputs(described)
         if len(rows) != len(self.outputs) or any(len(row) != columns for row in rows):
             raise ModelError(
                 f"weights: expected {len(self.outputs)} rows of {columns} numbers, one per output"
@@ -109,15 +215,9 @@ class ModelFile(BaseModel):
         if len(intercept) != len(rows):
             raise ModelError(f"intercept: expected {len(rows)} numbers, found {len(intercept)}")
         return LinearModel(
-            name=self.name,
-            version=self.version,
-            purpose=self.purpose,
-            features=self._features(),
+            **described,
             weights=np.array(rows, dtype=np.float64),
             intercept=np.array(intercept, dtype=np.float64),
-            outputs=tuple(self.outputs),
-            labels=tuple(self.labels),
-            link=self.link,
         )
 
 
@@ -134,6 +234,11 @@ def read_model_file(path: Path) -> ModelFile:
     except ValidationError as error:
         # The cause would show the file's numbers.
         raise ModelError(f"{path}: {explain(error)}") from None
+
+
+def _inputs(described: dict[str, Any]) -> int:
+    """K of a model that is described so."""
+    return Description(**described).inputs
 
 
 def _specs(layers: list[LayerFile]) -> tuple[LayerSpec, ...]:

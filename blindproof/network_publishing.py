@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from blindproof.description import Description
 from blindproof.publishing import (
-    RESERVED_OUTPUTS,
     ROUNDING_SHARE_LOG2,
     LinearModel,
     parse_mode,
     publish_linear,
-    require_bounded,
 )
 from blindproof.sealing import BLANK_COMMITMENT, publisher_key, seal
 from fhe_layers.folding import fold
@@ -29,47 +28,21 @@ from fhe_layers.quantise_network import QuantisedNetwork, quantise_network
 from fhe_layers.spec import DenseSpec, NetworkSpec
 from protocol.errors import ModelError
 from protocol.graph import Graph
-from protocol.model import Feature, ModelCard
+from protocol.model import ModelCard
 from protocol.parameters import Mode
 from server.registry import ModelBundle, ModelRegistry
 
-Floats = npt.NDArray[np.float64]
 
-
-@dataclass(frozen=True, eq=False)
-class NetworkModel:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NetworkModel(Description):
     """A trained network, before publication.
 
     Attributes:
-        name, version, purpose: for people.
-        features: the input columns, in the order of the network's units; an image channel by
-            channel, row by row.
-        network: layers over normalised inputs.
-        outputs: names of the J outputs.
-        labels: class labels; empty for the identity link.
-        link: 'identity', 'logistic' or 'argmax'.
+        network: layers over its inputs, in the order of the columns and their units; an image
+            channel by channel, row by row.
     """
 
-    name: str
-    version: str
-    purpose: str
-    features: tuple[Feature, ...]
     network: NetworkSpec = field(repr=False)
-    outputs: tuple[str, ...]
-    labels: tuple[str, ...]
-    link: str
-
-    @property
-    def input_bounds(self) -> Floats:
-        """Largest magnitude of each normalised input, float64 (K,)."""
-        return np.array([feature.bound for feature in self.features])
-
-    def normalised(self, records: Floats) -> Floats:
-        """Raw values (records, K) as the network takes them."""
-        centre = np.array([feature.centre for feature in self.features])
-        scale = np.array([feature.scale for feature in self.features])
-        scaled: Floats = (records - centre) / scale
-        return scaled
 
 
 def publish_network(
@@ -125,17 +98,7 @@ def as_linear(model: NetworkModel) -> LinearModel | None:
     layers = fold(model.network).layers
     if len(layers) != 1 or not isinstance(layers[0], DenseSpec):
         return None
-    return LinearModel(
-        name=model.name,
-        version=model.version,
-        purpose=model.purpose,
-        features=model.features,
-        weights=layers[0].weights,
-        intercept=layers[0].bias,
-        outputs=model.outputs,
-        labels=model.labels,
-        link=model.link,
-    )
+    return LinearModel(**model.described(), weights=layers[0].weights, intercept=layers[0].bias)
 
 
 def bundle_network(
@@ -153,15 +116,9 @@ def bundle_network(
     plan = plan_of(model, quantised, mode=mode, precision_bits=precision_bits)
     private = mode is Mode.PRIVATE
     draft = ModelCard(
-        name=model.name,
-        version=model.version,
-        purpose=model.purpose,
+        **model.described(),
         mode=mode,
-        features=model.features,
         graph=quantised.graph,
-        outputs=model.outputs,
-        labels=model.labels,
-        link=model.link,
         unit=quantised.unit,
         row_l1_bounds=quantised.row_l1_bounds,
         profiles=(plan.profile,),
@@ -178,15 +135,13 @@ def quantised_model(model: NetworkModel) -> QuantisedNetwork:
         ModelError: features or outputs are not the network's, or a layer cannot be served.
         BlindproofError: the network cannot be quantised.
     """
-    reserved = RESERVED_OUTPUTS.intersection(model.outputs)
-    if reserved:
-        raise ModelError(f"'{min(reserved)}' is reserved beside the outputs: rename that output")
-    require_bounded(model.features)
+    model.require_publishable()
     spec = model.network
-    if (spec.inputs, spec.outputs) != (len(model.features), len(model.outputs)):
+    if (spec.inputs, spec.outputs) != (model.inputs, len(model.outputs)):
+        kind = "monomials" if model.expansion else "inputs of its columns"
         raise ModelError(
             f"a network of {spec.inputs} inputs and {spec.outputs} outputs for "
-            f"{len(model.features)} features and {len(model.outputs)} names of outputs"
+            f"{model.inputs} {kind} and {len(model.outputs)} names of outputs"
         )
     return quantise_network(spec)
 

@@ -1,6 +1,6 @@
 """From fitted weights to a published model: quantise, plan, commit, prove the ranges, store.
 
-Symbols: J outputs, K features.  Weights act on normalised inputs (raw - centre) / scale.
+Symbols: J outputs, K inputs.  Weights act on normalised inputs, such as (raw - centre) / scale.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from blindproof.description import Description
 from blindproof.sealing import BLANK_COMMITMENT, publisher_key, seal
-from fhe_layers.monomials import Expansion, expand
 from fhe_layers.planner import DEFAULT_PRECISION_BITS, LinearModelSpec, plan_packings
 from fhe_layers.quantise import QuantisedModel, Rounding, quantise, rounding
 from fhe_layers.spec import require_sized
 from protocol.errors import BlindproofError, ModelError, ParameterError
+from protocol.features import Feature
 from protocol.graph import linear_graph
-from protocol.model import MAX_INPUT_BOUND, Feature, ModelCard
+from protocol.model import ModelCard
 from protocol.parameters import Mode, Packing
 from server.registry import ModelBundle, ModelRegistry
 
@@ -28,35 +29,18 @@ Floats = npt.NDArray[np.float64]
 ROUNDING_SHARE_LOG2 = -8
 """Rounding the weights may move an output by at most this part of its range."""
 
-RESERVED_OUTPUTS = frozenset({"label", "line", "score"})
-"""Columns that stand beside the outputs where predictions are written."""
 
-
-@dataclass(frozen=True, eq=False)
-class LinearModel:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LinearModel(Description):
     """A fitted linear model, before publication.  Numbers may be given as lists.
 
     Attributes:
-        name, version, purpose: for people.
-        features: the input columns.
-        weights: float64 (J, K), on normalised features or on the monomials of the expansion.
+        weights: float64 (J, K), on normalised inputs or on the monomials of the expansion.
         intercept: float64 (J,).
-        outputs: names of the J outputs.
-        labels: class labels; empty for the identity link.
-        link: 'identity', 'logistic' or 'argmax'.
-        expansion: K monomials of the features, which clients compute; empty: the features.
     """
 
-    name: str
-    version: str
-    purpose: str
-    features: tuple[Feature, ...]
     weights: Floats = field(repr=False)
     intercept: Floats = field(repr=False)
-    outputs: tuple[str, ...]
-    labels: tuple[str, ...]
-    link: str
-    expansion: Expansion = ()
 
     def __post_init__(self) -> None:
         for name in ("weights", "intercept"):
@@ -65,17 +49,6 @@ class LinearModel:
             except (TypeError, ValueError):  # whose words may show weights
                 raise ModelError(f"{name}: expected numbers, in rows of one length") from None
             object.__setattr__(self, name, numbers)
-
-    @property
-    def inputs(self) -> int:
-        """K."""
-        return len(self.expansion) or len(self.features)
-
-    @property
-    def input_bounds(self) -> Floats:
-        """Largest magnitude of each input, float64 (K,)."""
-        bounds = np.array([feature.bound for feature in self.features])
-        return expand(bounds[None], self.expansion)[0] if self.expansion else bounds
 
 
 def publish_linear(
@@ -142,10 +115,7 @@ def bundle_linear(
     allow_rounding: bool = False,
 ) -> ModelBundle:
     """Everything a server needs to serve a model.  Raises BlindproofError."""
-    reserved = RESERVED_OUTPUTS.intersection(model.outputs)
-    if reserved:
-        raise ModelError(f"'{min(reserved)}' is reserved beside the outputs: rename that output")
-    require_bounded(model.features)
+    model.require_publishable()
     quantised = quantised_linear(model)
     if not allow_rounding:
         _require_faithful(model, _rounding(model, quantised))
@@ -155,21 +125,14 @@ def bundle_linear(
     )
     private = mode is Mode.PRIVATE
     draft = ModelCard(
-        name=model.name,
-        version=model.version,
-        purpose=model.purpose,
+        **model.described(),
         mode=mode,
-        features=model.features,
         graph=linear_graph(model.inputs, len(model.outputs)),
-        outputs=model.outputs,
-        labels=model.labels,
-        link=model.link,
         unit=quantised.unit,
         row_l1_bounds=quantised.row_l1_bounds,
         profiles=tuple(plan.profile for plan in plans),
         commitment=BLANK_COMMITMENT if private else b"",
         public_weights=() if private else tuple(tuple(row) for row in integers.tolist()),
-        expansion=model.expansion,
     )
     return seal(draft, integers.reshape(-1), key)
 
@@ -185,15 +148,6 @@ def linear_spec(model: LinearModel, quantised: QuantisedModel, mode: Mode) -> Li
     )
 
 
-def require_bounded(features: Sequence[Feature]) -> None:
-    """Refuse ranges that no model card can declare.  Raises ModelError, naming the feature."""
-    for feature in features:
-        if not feature.bound <= MAX_INPUT_BOUND:
-            raise ModelError(
-                f"feature '{feature.name}': its range is more than 2^64 times its scale"
-            )
-
-
 def quantised_linear(model: LinearModel) -> QuantisedModel:
     """The integer model that would be published.  Raises BlindproofError."""
     for name, numbers in (("weights", model.weights), ("intercept", model.intercept)):
@@ -207,7 +161,7 @@ def quantised_linear(model: LinearModel) -> QuantisedModel:
 def _rounding(model: LinearModel, quantised: QuantisedModel) -> Rounding:
     """Raises ModelError when the weights are not of the inputs."""
     if model.weights.shape[1] != model.inputs:
-        kind = "monomials" if model.expansion else "features"
+        kind = "monomials" if model.expansion else "inputs"
         raise ModelError(f"weights of {model.weights.shape[1]} columns for {model.inputs} {kind}")
     return rounding(quantised, model.weights, model.intercept, model.input_bounds)
 
@@ -219,18 +173,21 @@ def _require_faithful(model: LinearModel, rounded: Rounding) -> None:
         ModelError: one became zero, or an output moves by too much of its range.
     """
     advice = "rescale or centre the features, split the model, or allow the rounding"
-    lost = np.argwhere(rounded.lost)
-    # Of hundreds of monomials some matter to no one; what losing them does is in the errors.
-    if len(lost) and not model.expansion:
-        output, column = lost[0].tolist()
+    names = model.input_names
+    # Of hundreds of monomials, comparisons or categories some matter to no one; what losing them
+    # does is in the errors.
+    numbers = [isinstance(c, Feature) for c in model.features for _ in range(c.inputs)]
+    lost = np.argwhere(rounded.lost & numbers if not model.expansion else [])
+    if len(lost):
+        output, place = lost[0].tolist()
         raise ModelError(
             f"{len(lost)} weights become zero when rounded to 16 bits, such as that of feature "
-            f"'{model.features[column].name}' in output '{model.outputs[output]}': {advice}"
+            f"'{names[place]}' in output '{model.outputs[output]}': {advice}"
         )
     if model.expansion:
         widths = 2 * model.input_bounds
     else:
-        widths = np.array([(f.high - f.low) / f.scale for f in model.features])
+        widths = np.array([c.width for c in model.features for _ in range(c.inputs)])
     ranges = np.abs(model.weights) @ widths
     # An output without weights is its bias.
     ranges = np.where(ranges > 0, ranges, np.abs(model.intercept))

@@ -11,7 +11,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -36,11 +36,12 @@ from client_sdk.keystore import KeyStore, Ring, Snapshot, StaleSnapshotError
 from client_sdk.memory import MAX_MEMORY_BYTES, enrolment_bytes, prediction_bytes, require_memory
 from client_sdk.metering import Meter, Traffic, unmetered
 from client_sdk.pinning import parse_digest
-from client_sdk.records import Records, normalise
-from client_sdk.result import Result, Timings, labels_and_scores
-from client_sdk.transport import KeyUnknownError, TlsFiles, Transport
+from client_sdk.records import Records, raw_values
+from client_sdk.result import Result, Timings, read_outputs
+from client_sdk.streaming import AsyncSource, Progress, stream_pieces
+from client_sdk.transport import KeyUnknownError, TlsFiles, Transport, counting
 from client_sdk.verification import accept_model, outputs_digest, verify_answer
-from protocol.ciphertexts import SeededCiphertexts
+from fhe_layers.inputs import request_inputs
 from protocol.errors import (
     EncodingError,
     EnrolmentError,
@@ -50,9 +51,11 @@ from protocol.errors import (
     RequestError,
     VerificationError,
 )
+from protocol.inputs import RequestInputs
 from protocol.keys import KeyRequest
 from protocol.model import ModelCard
 from protocol.parameters import CkksParameters, Mode, Packing
+from protocol.plaintext import SALT_BYTES, PlaintextColumns
 from protocol.request import NONCE_BYTES, REQUEST_ID_BYTES, Request
 from wire import rpc
 from wire.inference import Response, ResponseAssembler, encode_request
@@ -248,8 +251,10 @@ class AsyncClient:
     async def predict(self, records: Records, packing: str = "auto") -> Result:
         """Encrypt records, have them evaluated, verify the proof, decrypt, release.
 
+        Columns that the card calls plaintext are sent in clear; all others are encrypted.
+
         Args:
-            records: array (records, K), data frame, or dicts by feature name.
+            records: array (records, C), data frame, or dicts by column name.
             packing: 'batch', 'single', or 'auto': single for one record where it is offered.
 
         Raises:
@@ -264,26 +269,27 @@ class AsyncClient:
             BlindproofError: see `protocol.errors`.
         """
         served = await self.model()
-        values = normalise(served.card, records)
-        chosen = _packing(served.card, packing, len(values))
+        raw = raw_values(served.card, records)
+        chosen = _packing(served.card, packing, len(raw))
         self._check_tolerance(served.card, chosen)
         require_distance(served.card, chosen, self._min_disclosure_log2)
         self._check_memory(served, chosen)
         size = 1 if chosen is Packing.SINGLE else served.card.profile(chosen).parameters.slots
-        sent, received = self._transport.sent_bytes, self._transport.received_bytes
-        answers = [
-            await self._answer(served, chosen, values[start : start + size])
-            for start in range(0, len(values), size)
-        ]
+        with counting() as carried:
+            answers = [
+                await self._answer(served, chosen, raw[start : start + size])
+                for start in range(0, len(raw), size)
+            ]
         released = np.concatenate([answer.released for answer in answers]) * served.card.unit
-        labels, scores = labels_and_scores(served.card, released)
+        reading = read_outputs(served.card, released)
         # The bound is exact arithmetic's; what is released becomes a double and is multiplied.
         doubles = 2 * float(np.spacing(np.abs(released).max()))
         error_bound = served.card.bounds(chosen).released_error * served.card.unit + doubles
         return Result(
             values=released,
-            labels=labels,
-            scores=scores,
+            labels=reading.labels,
+            probabilities=reading.probabilities,
+            predictions=reading.predictions,
             error_bound=error_bound,
             precision_bits=-math.log2(error_bound / served.card.unit),
             disclosure_log2=served.card.profile(chosen).disclosure_log2,
@@ -291,10 +297,30 @@ class AsyncClient:
             model_digest=served.card.digest,
             evidence=tuple(answer.evidence for answer in answers),
             timings=Timings.total([answer.timings for answer in answers]),
-            sent_bytes=self._transport.sent_bytes - sent,
-            received_bytes=self._transport.received_bytes - received,
+            sent_bytes=carried.sent,
+            received_bytes=carried.received,
             raw=np.concatenate([answer.raw for answer in answers]) * served.card.unit,
         )
+
+    async def stream(
+        self,
+        records: AsyncSource,
+        *,
+        batch: int | None = None,
+        packing: str = "auto",
+        evidence: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> AsyncGenerator[Result, None]:
+        """Predictions request by request, for tables of any length; see `Client.stream`.
+
+        The source may be asynchronous too; one that is not is read in the event loop.
+        """
+        answers = stream_pieces(
+            self, records, packing=packing, batch=batch, evidence=evidence, progress=progress
+        )
+        async with contextlib.aclosing(answers):
+            async for _, result in answers:
+                yield result
 
     def _check_tolerance(self, card: ModelCard, packing: Packing) -> None:
         bound = card.bounds(packing).released_error * card.unit
@@ -315,12 +341,13 @@ class AsyncClient:
         needed = enrolment_bytes(request)
         require_memory(needed, self._max_memory_bytes, f"enrolling {request.keys} public keys")
 
-    async def _answer(self, served: ServedCard, packing: Packing, values: Floats) -> _Answer:
+    async def _answer(self, served: ServedCard, packing: Packing, raw: Floats) -> _Answer:
+        """One request, to the end: raw values (records, C)."""
         card = served.card
-        disclosing = disclosure_units(card, packing, len(values))
+        disclosing = disclosure_units(card, packing, len(raw))
         if disclosing > DISCLOSURE_LIMIT:
             raise RequestError(
-                f"the answers to {len(values)} records weigh {disclosing} units of disclosure, and "
+                f"the answers to {len(raw)} records weigh {disclosing} units of disclosure, and "
                 f"a key may release {DISCLOSURE_LIMIT}: send fewer records at a time"
             )
         snapshot = await self._reserved(served, disclosing)
@@ -329,7 +356,7 @@ class AsyncClient:
 
         self._observe(Phase.ENCRYPT)
         clock = [time.perf_counter()]
-        ciphertexts = await asyncio.to_thread(encrypt, context, packing, values, card.expansion)
+        inputs = await asyncio.to_thread(_inputs, context, card, packing, raw)
         registration, key_digest = request_digests(card, served.registration_proof, enrolment)
         request = Request(
             request_id=secrets.token_bytes(REQUEST_ID_BYTES),
@@ -338,18 +365,19 @@ class AsyncClient:
             server_id=served.server_id,
             card=card,
             packing=packing,
-            records=len(values),
+            records=len(raw),
             key_digest=key_digest,
             registration_digest=registration,
-            input_digest=ciphertexts.digest,
+            input_digest=inputs.digest,
+            plaintext_digest=inputs.plaintext_digest,
         )
         clock.append(time.perf_counter())
 
         self._observe(Phase.EXCHANGE)
-        # The verifier needs the expanded ciphertexts: made while the server works.
-        expanding = asyncio.create_task(asyncio.to_thread(lambda: ciphertexts.words))
+        # The verifier needs the expanded words: made while the server works.
+        expanding = asyncio.create_task(asyncio.to_thread(lambda: inputs.words))
         try:
-            response = await self._exchange(request, ciphertexts)
+            response = await self._exchange(request, inputs)
         except KeyUnknownError as error:
             await asyncio.to_thread(self._keys.forget_enrolled_key, key_digest)
             raise EnrolmentError(
@@ -365,7 +393,7 @@ class AsyncClient:
             request,
             served.registration_proof,
             enrolment,
-            ciphertexts,
+            inputs,
             response.outputs,
             response.proof,
         )
@@ -381,23 +409,22 @@ class AsyncClient:
 
         self._observe(Phase.RELEASE)
         require_possible(every, card, packing)
-        exact = every[: len(values)]
+        exact = every[: len(raw)]
         bounds = card.bounds(packing)
         released = release(exact, bounds, snapshot.release_key, outputs_digest(response.outputs))
-        raw = in_units(exact, bounds)
         encrypting, exchanging, verifying, decrypting = np.diff(clock).tolist()
         timings = Timings(encrypting, exchanging, verifying, decrypting, response.timings)
         # The expanded words weigh much more than the seeds they are made from again when needed.
-        kept = replace(evidence, ciphertexts=replace(ciphertexts))
-        return _Answer(kept, raw, released, report.bits, timings)
+        kept = replace(evidence, inputs=inputs.compact())
+        return _Answer(kept, in_units(exact, bounds), released, report.bits, timings)
 
-    async def _exchange(self, request: Request, ciphertexts: SeededCiphertexts) -> Response:
+    async def _exchange(self, request: Request, inputs: RequestInputs) -> Response:
         """Send, and receive within the bounds the card sets."""
         assembler = ResponseAssembler(request.card, request.packing, request.request_id)
-        expected = assembler.output_bytes + ciphertexts.bodies.nbytes
+        expected = assembler.output_bytes + inputs.sent_bytes
         traffic = Traffic(expected, self._meter)
         messages = self._transport.exchange(
-            rpc.INFER, traffic.counted(encode_request(request, ciphertexts))
+            rpc.INFER, traffic.counted(encode_request(request, inputs))
         )
         try:
             async for message in messages:
@@ -483,6 +510,18 @@ async def list_models(
         return decode_list(await transport.call(rpc.LIST_MODELS, encode_list_request()))
     finally:
         await transport.close()
+
+
+def _inputs(
+    context: CkksSecretContext, card: ModelCard, packing: Packing, raw: Floats
+) -> RequestInputs:
+    """What is sent of raw values (records, C): ciphertexts, and the plaintext columns."""
+    plaintext = None
+    if card.plaintext_features:
+        values = raw[:, list(card.plaintext_features)].T
+        plaintext = PlaintextColumns(values, secrets.token_bytes(SALT_BYTES))
+    ciphertexts = encrypt(context, card, packing, raw)
+    return request_inputs(card, packing, len(raw), ciphertexts, plaintext)
 
 
 def _unobserved(phase: Phase) -> None:

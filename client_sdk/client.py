@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -19,6 +21,8 @@ from client_sdk.metering import Meter
 from client_sdk.pinning import parse_digest
 from client_sdk.records import Records
 from client_sdk.result import Result
+from client_sdk.streaming import Archive, Piece, Progress, RequestPlan, Source, ask, in_order
+from client_sdk.streaming import pieces as cut
 from protocol.model import ModelCard
 from wire.models import ModelList
 
@@ -111,19 +115,83 @@ class Client:
         """Encrypt, send, verify, decrypt; see `AsyncClient.predict`."""
         return self._run(self._client.predict(records, packing))
 
+    def stream(
+        self,
+        records: Source,
+        *,
+        batch: int | None = None,
+        packing: str = "auto",
+        evidence: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Result]:
+        """Verified predictions request by request, for tables of any length.
+
+        Unlike `predict`, which checks everything before it sends anything and keeps every answer,
+        this takes records as they come, and holds those of two requests: one is encrypted while
+        the server answers the other.  The results are in the order of the records.
+
+        Args:
+            records: a table, or an iterable of records or of tables, each of which is cut by
+                itself.  It is read in this thread, one request ahead.
+            batch: records of a request, at most and by default what a ciphertext holds (N/2).
+            packing: 'batch', 'single', or 'auto'; the same for every request.
+            evidence: a directory, made if missing, that gets an evidence file for each request.
+            progress: called after each request with the number of records answered.
+
+        Raises:
+            InputError: records do not fit the model; those of earlier requests were answered.
+            OSError: the directory or an evidence file cannot be written.
+            BlindproofError: see `AsyncClient.predict`.
+        """
+        pieces = self.stream_pieces(
+            records, batch=batch, packing=packing, evidence=evidence, progress=progress
+        )
+        with contextlib.closing(pieces):
+            for _, result in pieces:
+                yield result
+
+    def stream_pieces(
+        self,
+        records: Source,
+        *,
+        batch: int | None = None,
+        packing: str = "auto",
+        evidence: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> Generator[tuple[Piece, Result], None, None]:
+        """As `stream`, with the records of each request beside its result."""
+        card = self.card()
+        plan = RequestPlan.of(card, packing, batch)
+        archive = Archive(evidence, progress)
+
+        def start(piece: Piece) -> Future[Result]:
+            return self._start(ask(self._client, card, piece, plan))
+
+        with contextlib.closing(in_order(cut(records, plan.size), start)) as answers:
+            try:
+                for piece, result in answers:
+                    archive.add(result)
+                    yield piece, result
+            except CancelledError:
+                raise RuntimeError("this client was closed while it streamed") from None
+
     def _run(self, work: Coroutine[Any, Any, Returned]) -> Returned:
+        future = self._start(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _start(self, work: Coroutine[Any, Any, Returned]) -> Future[Returned]:
+        """Begin in the client's own thread."""
         if os.getpid() != self._process:
             work.close()
             raise RuntimeError("this client was made before a fork: make one in this process")
         if not self._finalizer.alive:
             work.close()
             raise RuntimeError("this client is closed")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
 
 def list_models(
@@ -151,7 +219,16 @@ def _shut_down(
 ) -> None:
     if os.getpid() != process:  # forked: the thread that runs the loop stayed behind
         return
-    asyncio.run_coroutine_threadsafe(client.close(), loop).result()
+    asyncio.run_coroutine_threadsafe(_end(client), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
+
+
+async def _end(client: AsyncClient) -> None:
+    """Cancel what a stream left at work, and close."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await client.close()

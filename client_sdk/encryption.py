@@ -1,7 +1,7 @@
 """Records to ciphertexts and verified outputs to integers, for both packings.
 
-Symbols: K inputs, J outputs, L limbs, N ring degree; D = 2^input_scale.  The only module of the
-client that touches TenSEAL, through `fhe_layers.ckks`.
+Symbols: C columns, K inputs, K' of them encrypted, J outputs, L limbs, N ring degree.  The only
+module of the client that touches TenSEAL, through `fhe_layers.ckks`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fhe_layers.ckks import CkksContext, CkksSecretContext
-from fhe_layers.monomials import Expansion, expand, fixed_point_monomials
-from fhe_layers.packing import SingleRecordLayout, fixed_point
+from fhe_layers.inputs import batch_inputs, record_inputs
+from fhe_layers.packing import SingleRecordLayout
 from protocol.ciphertexts import SeededCiphertexts
+from protocol.features import encode_columns
 from protocol.model import ModelCard
 from protocol.parameters import Packing
 from wire.inference import Outputs, SingleOutputs
@@ -24,22 +25,22 @@ __all__ = ["CkksContext", "CkksSecretContext", "decrypt", "encrypt"]
 
 
 def encrypt(
-    context: CkksSecretContext, packing: Packing, values: Floats, expansion: Expansion = ()
+    context: CkksSecretContext, card: ModelCard, packing: Packing, raw: Floats
 ) -> SeededCiphertexts:
-    """Encrypt normalised records (records, features): K ciphertexts, or one.
+    """Encrypt the inputs that a card wants encrypted, and no others: K' ciphertexts, or one.
 
-    Inputs are the features, or a card's expansion: monomials of them, computed here.
+    Args:
+        context: under the client's secret, with the parameters of the packing.
+        card: the model.
+        packing: a single record's ciphertext has zeros where plaintext inputs will be added.
+        raw: (records, C), as `client_sdk.records.raw_values` gives them.
     """
-    parameters = context.parameters
-    moduli = parameters.moduli
+    units, moduli = encode_columns(card.features, raw), context.parameters.moduli
     if packing is Packing.BATCH:
-        inputs = expand(values, expansion) if expansion else values
+        inputs = batch_inputs(card, units, card.encrypted_inputs)
         seeds, bodies = context.encrypt_slots(np.ascontiguousarray(inputs.T))
         return SeededCiphertexts(tuple(seeds), bodies, moduli)
-    if expansion:
-        exact = fixed_point_monomials(values[0], expansion, parameters.input_scale_log2)
-    else:
-        exact = fixed_point(values[0], parameters.input_scale_log2)
+    exact = record_inputs(card, units[0], card.encrypted_inputs)
     seed, body = context.encrypt_coefficients(exact)
     return SeededCiphertexts((seed,), body[None], moduli)
 

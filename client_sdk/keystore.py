@@ -355,7 +355,10 @@ class KeyStore:
         if self._file.exists():
             return
         if not create:
-            raise KeyStoreError(f"{self._path} is not a key store")
+            raise KeyStoreError(
+                f"{self._path} is not a key store: name another directory, or let the first "
+                "enrolment or prediction make one there"
+            )
         if self._path.is_dir() and not all(_of_a_store(entry) for entry in self._path.iterdir()):
             raise KeyStoreError(
                 f"{self._path} is not a key store and not empty: name another directory"

@@ -16,14 +16,12 @@ from protocol.keys import KeyRequest
 from protocol.model import ModelCard
 from protocol.parameters import Mode, Packing
 from wire.framing import WORD_BYTES
-from wire.inference import input_ciphertexts, output_shapes
+from wire.inference import input_words, output_shapes
 from zk_layers.enrolment import EnrolmentRelation
 from zk_layers.ligero.shape import codeword_words, witness_words
 
 MAX_MEMORY_BYTES = 4 << 30
 
-_COPIES_OF_INPUTS = 3
-"""c_0 as sent, and both polynomials once expanded."""
 _COPIES_OF_OUTPUTS = 4
 """As messages, joined, and twice their size in vectors the verifier folds them with."""
 _COPIES_OF_KEYS = 4
@@ -41,12 +39,10 @@ class MemoryLimitError(ModelError):
 
 def prediction_bytes(card: ModelCard, packing: Packing) -> int:
     """What one request takes, from its ciphertexts to the verified answer."""
-    parameters = card.profile(packing).parameters
-    polynomial = len(parameters.moduli) * parameters.ring_degree
-    words = _COPIES_OF_INPUTS * input_ciphertexts(card, packing) * polynomial
+    words = input_words(card, packing)
     words += _COPIES_OF_OUTPUTS * sum(map(math.prod, output_shapes(card, packing)))
     if card.mode is Mode.PRIVATE:
-        words += _COPIES_OF_KEYS * card.keys_needed * len(card.key_moduli) * parameters.ring_degree
+        words += _COPIES_OF_KEYS * card.keys_needed * len(card.key_moduli) * card.ring_degree
     return WORD_BYTES * words
 
 

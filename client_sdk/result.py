@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from client_sdk.evidence import Evidence, encode_evidence
+from protocol import links
 from protocol.model import ModelCard
 from wire.files import write_private
 from wire.inference import ServerTimings
 
-Floats = npt.NDArray[np.float64]
+Floats: TypeAlias = npt.NDArray[np.float64]
+Classes: TypeAlias = npt.NDArray[np.int64] | npt.NDArray[np.str_]
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,11 @@ class Result(_WithRawValues):
     Attributes:
         values: float64 (records, J), the model's outputs before its link, released: rounded to the
             proved precision and blurred by the client's own noise.
-        labels: one per record, None for a regression.
-        scores: probability of the second label for a logistic model, else None.
+        labels: texts, one per record; None for a regression. `classes` has their own type.
+        probabilities: float64 (records, labels), in the order of the card's labels; None where the
+            card's link has none.
+        predictions: float64 (records, J), what a regression predicts, its link applied; None for a
+            classification.
         error_bound: each value is at most this far from the committed integer model's.  How far
             that is from the float model it was rounded from, only its publisher can say.
         precision_bits: the error bound in bits below one unit of output.
@@ -85,7 +91,8 @@ class Result(_WithRawValues):
 
     values: Floats
     labels: tuple[str, ...] | None
-    scores: Floats | None
+    probabilities: Floats | None
+    predictions: Floats | None
     error_bound: float
     precision_bits: float
     disclosure_log2: int
@@ -106,8 +113,11 @@ class Result(_WithRawValues):
 
     def __repr__(self) -> str:
         records, outputs = self.values.shape
+        kind = "outputs" if self.labels is None else "outputs, labels"
+        kind += "" if self.probabilities is None else ", probabilities"
         return (
-            f"Result({records} records, {outputs} outputs, error_bound={self.error_bound:.2e}, "
+            f"Result({records} {'record' if records == 1 else 'records'}, {outputs} {kind}, "
+            f"error_bound={self.error_bound:.2e}, "
             f"precision_bits={self.precision_bits:.1f}, disclosure_log2={self.disclosure_log2}, "
             f"soundness_bits={self.soundness_bits:.1f}, "
             f"model={self.model_digest.hex()[:16]}…)"
@@ -157,16 +167,27 @@ class Result(_WithRawValues):
             raise ValueError("a copied or restored result has no raw values") from None
 
 
-def labels_and_scores(
-    card: ModelCard, values: Floats
-) -> tuple[tuple[str, ...] | None, Floats | None]:
-    """Apply a card's link to values (records, J)."""
-    if card.link == "identity":
-        return None, None
-    if card.link == "logistic":
-        chosen = (values[:, 0] > 0).astype(np.int64)
-        # exp of a negative number only: no overflow on either side
-        small = np.exp(-np.abs(values[:, 0]))
-        scores = np.where(values[:, 0] >= 0, 1 / (1 + small), small / (1 + small))
-        return tuple(card.labels[index] for index in chosen), scores
-    return tuple(card.labels[index] for index in values.argmax(axis=1)), None
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a card's link makes of outputs; see `Result` for the attributes."""
+
+    labels: tuple[str, ...] | None
+    probabilities: Floats | None = field(repr=False)
+    predictions: Floats | None = field(repr=False)
+
+
+def read_outputs(card: ModelCard, values: Floats) -> Reading:
+    """Apply a card's link to outputs (records, J)."""
+    chosen = links.decide(card.link, values)
+    return Reading(
+        None if chosen is None else tuple(card.labels[index] for index in chosen.tolist()),
+        links.probabilities(card.link, values),
+        links.predictions(card.link, values),
+    )
+
+
+def classes(card: ModelCard) -> Classes:
+    """A card's labels in their own type, (labels,): integers if it says so, else texts."""
+    if card.integer_labels:
+        return np.array([int(label) for label in card.labels], dtype=np.int64)
+    return np.array(card.labels, dtype=np.str_)

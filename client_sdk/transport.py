@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -38,6 +40,15 @@ _ERRORS: dict[rpc.Reason, type[BlindproofError]] = {
     rpc.Reason.MALFORMED: RequestError,
     rpc.Reason.REQUEST_REFUSED: RequestError,
     rpc.Reason.IDENTITY_REFUSED: RequestError,
+}
+
+
+_ADVICE: dict[grpc.StatusCode, str] = {
+    grpc.StatusCode.UNAVAILABLE: (
+        ".  Does a server listen there, is the certificate given as ca its authority's, and does "
+        "its certificate name this host?"
+    ),
+    grpc.StatusCode.DEADLINE_EXCEEDED: ".  Allow more time, with seconds=... of the client",
 }
 
 
@@ -116,6 +127,31 @@ def _certificate(data: bytes, path: Path | None) -> x509.Certificate:
         raise TransportError(f"{path} is not a PEM certificate") from None
 
 
+@dataclass
+class Carried:
+    """Bytes of messages, both ways."""
+
+    sent: int = 0
+    received: int = 0
+
+
+_carried: ContextVar[Carried | None] = ContextVar("carried", default=None)
+
+
+@contextmanager
+def counting() -> Iterator[Carried]:
+    """Count what this task, and those it starts, send and receive meanwhile.
+
+    Other tasks have counts of their own, though they share the channel.
+    """
+    carried = Carried()
+    token = _carried.set(carried)
+    try:
+        yield carried
+    finally:
+        _carried.reset(token)
+
+
 class Transport:
     """One channel to one server.  Opened by the first call, in that call's event loop."""
 
@@ -124,26 +160,24 @@ class Transport:
         self._credentials = tls.credentials()
         self._seconds = seconds
         self._channel: grpc.aio.Channel | None = None
-        self.sent_bytes = 0
-        self.received_bytes = 0
 
     async def call(self, method: rpc.Method, request: bytes) -> bytes:
         """One message up, one down.  Raises BlindproofError."""
         try:
             procedure = self._open().unary_unary(method.path, _as_is, _as_is)
-            return self._received(await procedure(self._sent(request), timeout=self._seconds))
+            return _received(await procedure(_sent(request), timeout=self._seconds))
         except grpc.aio.AioRpcError as error:
             raise _translated(error, self._target) from error
 
     async def send(self, method: rpc.Method, requests: Iterator[bytes]) -> bytes:
         """A header and many messages up, one down.  Raises BlindproofError."""
-        upload = _Upload(self._sent, requests)
+        upload = _Upload(requests)
         call = self._open().stream_unary(method.path, _as_is, _as_is)(
             upload.messages(), timeout=self._seconds
         )
         upload.follow(call)
         try:
-            return self._received(await call)
+            return _received(await call)
         except grpc.aio.AioRpcError as error:
             raise _translated(error, self._target) from error
 
@@ -151,14 +185,14 @@ class Transport:
         self, method: rpc.Method, requests: Iterator[bytes]
     ) -> AsyncGenerator[bytes, None]:
         """A header and many messages up, many down.  Raises BlindproofError."""
-        upload = _Upload(self._sent, requests)
+        upload = _Upload(requests)
         call = self._open().stream_stream(method.path, _as_is, _as_is)(
             upload.messages(), timeout=self._seconds
         )
         upload.follow(call)
         try:
             async for message in call:
-                yield self._received(message)
+                yield _received(message)
         except grpc.aio.AioRpcError as error:
             raise _translated(error, self._target) from error
         finally:
@@ -179,14 +213,6 @@ class Transport:
             )
         return self._channel
 
-    def _sent(self, message: bytes) -> bytes:
-        self.sent_bytes += len(message)
-        return message
-
-    def _received(self, message: bytes) -> bytes:
-        self.received_bytes += len(message)
-        return message
-
 
 class _Upload:
     """Sends a header, and the rest once the server has accepted it.
@@ -196,8 +222,7 @@ class _Upload:
     a call that the server has just ended (grpc issue 36066).
     """
 
-    def __init__(self, count: Callable[[bytes], bytes], requests: Iterator[bytes]) -> None:
-        self._count = count
+    def __init__(self, requests: Iterator[bytes]) -> None:
         self._requests = requests
         self._call: asyncio.Future[_StreamedCall] = asyncio.get_running_loop().create_future()
 
@@ -207,12 +232,12 @@ class _Upload:
 
     async def messages(self) -> AsyncIterator[bytes]:
         """What gRPC is to send."""
-        yield self._count(next(self._requests))
+        yield _sent(next(self._requests))
         call = await self._call
         metadata = await call.initial_metadata()
         if rpc.ADMITTED_METADATA in metadata:
             for request in self._requests:
-                yield self._count(request)
+                yield _sent(request)
 
 
 def _translated(error: grpc.aio.AioRpcError, target: str) -> BlindproofError:
@@ -222,9 +247,24 @@ def _translated(error: grpc.aio.AioRpcError, target: str) -> BlindproofError:
     try:
         reason = rpc.Reason(str(trailing.get(rpc.REASON_METADATA)))
     except ValueError:
-        return TransportError(f"call to {target} failed ({error.code().name}): {text}")
+        advice = _ADVICE.get(error.code(), "")
+        return TransportError(f"call to {target} failed ({error.code().name}): {text}{advice}")
     kind = _ERRORS.get(reason, TransportError)
     return kind(f"the server declined ({reason}): {text}")
+
+
+def _sent(message: bytes) -> bytes:
+    carried = _carried.get()
+    if carried is not None:
+        carried.sent += len(message)
+    return message
+
+
+def _received(message: bytes) -> bytes:
+    carried = _carried.get()
+    if carried is not None:
+        carried.received += len(message)
+    return message
 
 
 def _as_is(message: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from zk_layers.layers.linear import linear_relation
 from zk_layers.network import network_relation
 from zk_layers.public_network import public_network
 from zk_layers.soundness import SoundnessReport
-from zk_layers.statement import require_margins
+from zk_layers.statement import require_inputs, require_margins
 from zk_layers.verify import (
     verify_enrolment,
     verify_linear,
@@ -84,7 +84,7 @@ def _verify_registration_once(card: ModelCard, proof: bytes) -> SoundnessReport:
 
 
 def verify_answer(evidence: Evidence) -> SoundnessReport:
-    """Verify one answer against its request, key and ciphertexts.
+    """Verify one answer against its request, key and inputs.
 
     The request is the client's own, or was rebuilt by `decode_evidence` with its own digests.
 
@@ -98,23 +98,22 @@ def verify_answer(evidence: Evidence) -> SoundnessReport:
         raise VerificationError(str(Check.STATEMENT), "a private answer needs an enrolled key")
     key = evidence.enrolment.key
     if isinstance(outputs, BatchOutputs) and not request.card.linear:
-        network = network_relation(request, evidence.ciphertexts, key, outputs.words)
+        network = network_relation(request, evidence.inputs, key, outputs.words)
         return verify_network(network, proof)
-    relation = linear_relation(request, evidence.ciphertexts, key, outputs.arrays)
+    relation = linear_relation(request, evidence.inputs, key, outputs.arrays)
     return verify_linear(relation, proof)
 
 
 def _verify_public(evidence: Evidence) -> SoundnessReport:
-    card, ciphertexts, outputs = evidence.request.card, evidence.ciphertexts, evidence.outputs
+    card, inputs, outputs = evidence.request.card, evidence.inputs, evidence.outputs
     if isinstance(outputs, BatchOutputs) and not card.linear:
-        statement = public_network(evidence.request, ciphertexts, outputs.words)
+        statement = public_network(evidence.request, inputs, outputs.words)
         return verify_public_network(statement, evidence.proof)
-    same = ciphertexts.digest == evidence.request.input_digest
-    require(same, Check.STATEMENT, "the ciphertexts are not the ones the request names")
+    require_inputs(evidence.request, inputs)
     require(not evidence.proof, Check.SIZE, "a public linear model's answer has no proof")
     if isinstance(outputs, SingleOutputs):
-        return verify_public_single(card, ciphertexts.words[0], outputs.mask, outputs.body)
-    return verify_public_batch(card, ciphertexts.words, outputs.words)
+        return verify_public_single(card, inputs.words[0], outputs.mask, outputs.body)
+    return verify_public_batch(card, inputs.words, outputs.words)
 
 
 def verify_evidence(
@@ -122,9 +121,10 @@ def verify_evidence(
 ) -> tuple[VerifiedAnswer, ...]:
     """Verify an evidence file offline: no server, no secret.
 
-    Shows that the outputs in the file are the pinned model's on the ciphertexts in the file, under
-    a well-made key.  Whose key it is the file cannot show: compare `key_digest` with the client's,
-    or pin it.  What the ciphertexts hold only the client's secret can tell.
+    Shows that the outputs in the file are the pinned model's on the ciphertexts and the plaintext
+    columns in the file, under a well-made key.  Whose key it is the file cannot show: compare
+    `key_digest` with the client's, or pin it.  What the ciphertexts hold only the client's secret
+    can tell.
 
     Args:
         path: a file written by `Result.save`.
@@ -162,7 +162,8 @@ def _verified(evidence: Evidence, pinned: bytes, pinned_key: bytes | None) -> Ve
         )
     if evidence.enrolment is not None:
         verify_enrolment(evidence.enrolment.key, evidence.enrolment.proof)
-    report = verify_answer(evidence)
+    # Expanded inputs weigh many times what is in the file: one answer's at a time.
+    report = verify_answer(replace(evidence, inputs=evidence.inputs.compact()))
     return VerifiedAnswer(
         request_id=request.request_id,
         client_id=request.client_id,

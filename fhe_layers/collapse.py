@@ -15,6 +15,7 @@ exact results.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeAlias
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fhe_layers.monomials import Expansion, Monomial, canonical, count_monomials
+from fhe_layers.unit_products import UnitProducts
 from protocol.errors import PlanningError, ShapeError
 from protocol.families import MAX_INTEGERS
 from protocol.graph import Affine, AffineTerm, Graph, Node, Power
@@ -73,39 +75,72 @@ def most_monomials(outputs: int) -> int:
     return min(MAX_INTEGERS // outputs - 1, max(MAX_MODULUS_BITS) // outputs)
 
 
-def collapse(graph: Graph, numbers: Numbers) -> Collapsed:
+def collapse(
+    graph: Graph,
+    numbers: Numbers,
+    rules: UnitProducts | None = None,
+    inputs: Expansion = (),
+) -> Collapsed:
     """Multiply a network out.
 
     Args:
         graph: the network.
         numbers: what stands where the model's flat integers do, (graph.integers_count,): weights
             times 2^15, selections as they are.
+        rules: how units multiply; None: as numbers do.
+        inputs: monomials of units that the network's inputs are; empty: its inputs are the units.
 
     Raises:
         ShapeError: another number of them.
-        PlanningError: more monomials than a single-record model can have; says how many.
+        PlanningError: more monomials than a single-record model can have, which says how many; or
+            none but the constant.
     """
     if numbers.shape != (graph.integers_count,):
         raise ShapeError(f"numbers: expected ({graph.integers_count},), found {numbers.shape}")
     limit = most_monomials(graph.outputs_count)
-    tensors = [_features(graph.inputs, numbers.dtype)]
+    multiply = rules.product if rules else _plain_product
+    tensors = [_features(inputs or tuple((k,) for k in range(graph.inputs)), multiply, numbers)]
     for node in graph.nodes(0):
-        tensors.append(_step(node, tensors, numbers, limit))
+        tensors.append(_step(node, tensors, numbers, _Products(multiply, limit)))
     return _ordered(tensors[-1], graph.tensors(0)[-1].scale_log2)
 
 
-def _features(count: int, dtype: np.dtype[Any]) -> _Polynomials:
-    """The inputs: unit k is the monomial (k,)."""
-    identity = np.eye(count, dtype=np.bool_)
-    return _Polynomials(tuple((k,) for k in range(count)), identity.astype(dtype), identity)
+@dataclass(frozen=True)
+class _Products:
+    """How monomials multiply, None for zero, and how many there may be."""
+
+    multiply: Callable[[Monomial, Monomial], Monomial | None]
+    limit: int
 
 
-def _step(node: Node, tensors: list[_Polynomials], numbers: Numbers, limit: int) -> _Polynomials:
+def _plain_product(left: Monomial, right: Monomial) -> Monomial:
+    return tuple(sorted(left + right))
+
+
+def _features(
+    inputs: Expansion,
+    multiply: Callable[[Monomial, Monomial], Monomial | None],
+    numbers: Numbers,
+) -> _Polynomials:
+    """The inputs as they are after simplification, in which two may be the same or one zero."""
+    simple = [multiply(monomial, CONSTANT) for monomial in inputs]
+    found = canonical({monomial for monomial in simple if monomial is not None})
+    place = {monomial: index for index, monomial in enumerate(found)}
+    support = np.zeros((len(inputs), len(found)), dtype=np.bool_)
+    for unit, monomial in enumerate(simple):
+        if monomial is not None:
+            support[unit, place[monomial]] = True
+    return _Polynomials(found, support.astype(numbers.dtype), support)
+
+
+def _step(
+    node: Node, tensors: list[_Polynomials], numbers: Numbers, products: _Products
+) -> _Polynomials:
     if isinstance(node, Affine):
         return _affine(node, tensors, numbers)
     if isinstance(node, Power):
-        return _power(node, tensors[node.source], limit)
-    return _product(tensors[node.left], tensors[node.right], limit)
+        return _power(node, tensors[node.source], products)
+    return _product(tensors[node.left], tensors[node.right], products)
 
 
 def _affine(node: Affine, tensors: list[_Polynomials], numbers: Numbers) -> _Polynomials:
@@ -153,7 +188,7 @@ def _sum(parts: list[_Polynomials]) -> _Polynomials:
     return _Polynomials(union, coefficients, support)
 
 
-def _power(node: Power, source: _Polynomials, limit: int) -> _Polynomials:
+def _power(node: Power, source: _Polynomials, products: _Products) -> _Polynomials:
     """sum_i c_i x^i; public coefficients of zero leave no monomials."""
     constant, *others = node.coefficients
     parts = []
@@ -163,7 +198,7 @@ def _power(node: Power, source: _Polynomials, limit: int) -> _Polynomials:
     power = source
     for exponent, coefficient in enumerate(others, 1):
         if exponent > 1:
-            power = _product(power, source, limit)
+            power = _product(power, source, products)
         if coefficient:
             parts.append(
                 _Polynomials(power.monomials, power.coefficients * coefficient, power.support)
@@ -171,33 +206,38 @@ def _power(node: Power, source: _Polynomials, limit: int) -> _Polynomials:
     return _sum(parts)
 
 
-def _product(left: _Polynomials, right: _Polynomials, limit: int) -> _Polynomials:
-    """The product, unit by unit.  Raises PlanningError above `limit` monomials."""
+def _product(left: _Polynomials, right: _Polynomials, products: _Products) -> _Polynomials:
+    """The product, unit by unit.  Raises PlanningError for too many monomials."""
     together = left.support.T.astype(np.float32) @ right.support.astype(np.float32)
     first, second = np.nonzero(together)  # pairs of monomials that meet in some unit
     found: dict[Monomial, int] = {}
-    targets = np.empty(len(first), dtype=np.int64)
+    targets = np.full(len(first), -1, dtype=np.int64)
     for pair, (a, b) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
-        monomial = tuple(sorted(left.monomials[a] + right.monomials[b]))
+        monomial = products.multiply(left.monomials[a], right.monomials[b])
+        if monomial is None:
+            continue
         targets[pair] = found.setdefault(monomial, len(found))
-        if len(found) > limit + 1:  # the constant is no input
-            raise PlanningError(_refusal(left, right, limit))
+        if len(found) > products.limit + 1:  # the constant is no input
+            raise PlanningError(_refusal(left, right, products.limit))
     order = np.argsort(targets, kind="stable")
+    order = order[np.searchsorted(targets[order], 0) :]  # without the products that are zero
     first, second = first[order], second[order]
     starts = np.searchsorted(targets[order], np.arange(len(found)))
     units = len(left.coefficients)
-    coefficients = np.empty((units, len(found)), dtype=left.coefficients.dtype)
-    support = np.empty((units, len(found)), dtype=np.bool_)
+    coefficients = np.zeros((units, len(found)), dtype=left.coefficients.dtype)
+    support = np.zeros((units, len(found)), dtype=np.bool_)
+    if not found:
+        return _Polynomials((), coefficients, support)
     for unit in range(units):
-        products = left.coefficients[unit, first] * right.coefficients[unit, second]
-        coefficients[unit] = np.add.reduceat(products, starts)
+        terms = left.coefficients[unit, first] * right.coefficients[unit, second]
+        coefficients[unit] = np.add.reduceat(terms, starts)
         meets = left.support[unit, first] & right.support[unit, second]
         support[unit] = np.logical_or.reduceat(meets, starts)
     return _Polynomials(tuple(found), coefficients, support)
 
 
 def _refusal(left: _Polynomials, right: _Polynomials, limit: int) -> str:
-    degree = max(map(len, left.monomials)) + max(map(len, right.monomials))
+    degree = sum(max(map(len, side.monomials), default=0) for side in (left, right))
     features = len(set(chain.from_iterable(left.monomials + right.monomials)))
     return (
         f"multiplied out, {features} inputs have up to {count_monomials(features, degree):,} "
@@ -207,9 +247,11 @@ def _refusal(left: _Polynomials, right: _Polynomials, limit: int) -> str:
 
 
 def _ordered(made: _Polynomials, scale_log2: int) -> Collapsed:
-    """The result in the order of a card, its constant apart."""
+    """The result in the order of a card, its constant apart.  Raises PlanningError if alone."""
     place = {monomial: index for index, monomial in enumerate(made.monomials)}
     expansion = canonical(monomial for monomial in made.monomials if monomial)
+    if not expansion:
+        raise PlanningError("multiplied out, nothing but a constant is left of this network")
     columns = [place[monomial] for monomial in expansion]
     if CONSTANT in place:
         constants = made.coefficients[:, place[CONSTANT]]

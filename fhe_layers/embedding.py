@@ -74,12 +74,12 @@ def real_slots(coefficients: DoubleDouble) -> DoubleDouble:
     """Real parts of the N/2 slots of a polynomial: (N,) to (N/2,), N a power of two above 4."""
     degree = coefficients.high.size
     half = degree // 2
-    powers = _powers(degree)
+    roots = powers(degree)
     values = Complex(coefficients.take(slice(half)), coefficients.take(slice(half, None)))
-    values = values.times(powers.take(slice(half)))
+    values = values.times(roots.take(slice(half)))
     position = np.arange(half // 2)
     for stage in range(half.bit_length() - 1):
-        factors = powers.take(4 * (position >> stage << stage))
+        factors = roots.take(4 * (position >> stage << stage))
         upper, lower = values.take(slice(half // 2)), values.take(slice(half // 2, None))
         values = _interleaved(upper.plus(lower), upper.minus(lower).times(factors))
     return values.real.take(_positions(degree))
@@ -92,11 +92,16 @@ def _interleaved(even: Complex, odd: Complex) -> Complex:
     return Complex(DoubleDouble(*parts[:2]), DoubleDouble(*parts[2:]))
 
 
+def slot_points(ring_degree: int) -> npt.NDArray[np.int64]:
+    """u for slots i < N/2: slot i, or its conjugate, is the value at zeta^(4u+1)."""
+    exponents = slot_exponents(ring_degree)
+    return np.where(exponents % 4 == 1, exponents, 2 * ring_degree - exponents) // 4
+
+
 @cache
 def _positions(ring_degree: int) -> npt.NDArray[np.int64]:
     """Where in the FFT's bit-reversed result each slot is, or its conjugate."""
-    exponents = slot_exponents(ring_degree)
-    index = np.where(exponents % 4 == 1, exponents, 2 * ring_degree - exponents) // 4
+    index = slot_points(ring_degree)
     reversed_index = np.zeros_like(index)
     for _ in range(ring_degree.bit_length() - 2):
         reversed_index = 2 * reversed_index + index % 2
@@ -105,7 +110,7 @@ def _positions(ring_degree: int) -> npt.NDArray[np.int64]:
 
 
 @cache
-def _powers(ring_degree: int) -> Complex:
+def powers(ring_degree: int) -> Complex:
     """zeta^j for j < N.  In fixed point with 192 bits: errors stay below 2^-170."""
     one = 1 << _FIXED_POINT_BITS
     cosine, sine = 0, one  # of pi / 2, halved until pi / N

@@ -1,16 +1,14 @@
 """Slot encoding: real vectors to integer polynomials and back, on all cores.
 
 Slot i of a polynomial m is m(zeta^(3^i)) with zeta = exp(i pi / N) (Cheon, Kim, Kim, Song 2017, in
-SEAL's order), so for real slots m is real with m(zeta^(-3^i)) equal to slot i as well, and its
-coefficients are one complex FFT away:
-
-    m_j = zeta^-j / N * sum_t M(zeta^(2t+1)) exp(-2 pi i t j / N)
+SEAL's order).
 
 SEAL's encoder does the same one vector at a time behind the interpreter lock, and converts to
 integers word by word; here all vectors are transformed together and reduced by the kernels.
 
-Encoding works in double precision, on values that do not depend on the key.  Decoding does depend
-on it and is exact to about 90 bits.
+Encoding works in double precision, on values that do not depend on the key, and gives the same
+words on every machine (`fhe_layers.interpolation`): what travels in clear is encoded by whoever
+needs it.  Decoding does depend on the key and is exact to about 90 bits.
 
 Symbols: K vectors, N ring degree, L limbs, D = 2^scale_log2.
 """
@@ -19,14 +17,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fhe_layers import rns
 from fhe_layers.double_double import DoubleDouble
-from fhe_layers.embedding import real_slots, slot_exponents
+from fhe_layers.embedding import real_slots
+from fhe_layers.interpolation import coefficients_of_slots
 from protocol.errors import RangeError
 
 _INTEGER_BITS = 61
@@ -38,23 +36,23 @@ def encode_slots(
 ) -> rns.Words:
     """Encode float64 (K, records), other slots zero, as NTT words (K, L, N) at scale D.
 
-    Coefficients are computed in double precision: errors are about 2^-50 of the largest value.
+    Coefficients are computed in double precision: errors are about 2^-50 of the largest value.  A
+    vector's words are a function of that vector alone.
     """
-    count, records = values.shape
-    positive, negative, twist = _embedding(ring_degree)
-    evaluations = np.zeros((count, ring_degree), dtype=np.complex128)
-    evaluations[:, positive[:records]] = values
-    evaluations[:, negative[:records]] = values
-    coefficients = (np.fft.fft(evaluations, axis=1) * twist).real
-    # Mantissas of 61 bits and one common power of two, which is applied in each field.  Taken from
-    # the largest coefficient, however small: the relative error is the same for every range.
-    largest = float(np.abs(coefficients).max())
-    shift = min(scale_log2, _INTEGER_BITS - int(np.frexp(largest)[1]))
-    mantissas = np.rint(np.ldexp(coefficients, shift)).astype(np.int64)
-    words = np.empty((count, len(moduli), ring_degree), dtype=np.uint64)
+    coefficients = coefficients_of_slots(values, ring_degree)
+    scaling = 1 - ring_degree.bit_length()  # 1 / N
+    # Mantissas of 61 bits and a power of two, which is applied in each field.  Taken from the
+    # vector's largest coefficient, however small: the relative error is the same for every range.
+    exponents = np.frexp(np.abs(coefficients).max(axis=1))[1] + scaling
+    shifts = np.minimum(scale_log2, _INTEGER_BITS - exponents)
+    mantissas = np.rint(np.ldexp(coefficients, (shifts + scaling)[:, None])).astype(np.int64)
+    words = np.empty((len(values), len(moduli), ring_degree), dtype=np.uint64)
     for limb, prime in enumerate(moduli):
         field = rns.modulus(prime)
-        residues = field.scale(field.reduce_i64(mantissas), pow(2, scale_log2 - shift, prime))
+        residues = field.reduce_i64(mantissas)
+        for row, shift in enumerate(shifts.tolist()):
+            if shift != scale_log2:
+                residues[row] = field.scale(residues[row], pow(2, scale_log2 - shift, prime))
         words[:, limb] = rns.transform(prime, ring_degree).forward(residues)
     return words
 
@@ -99,13 +97,3 @@ def _horner(digits: list[rns.Integers], radices: list[int]) -> DoubleDouble:
         value = value.plus(DoubleDouble.of_words(digit))
         value = value.times(DoubleDouble.of_fixed_point([radix], 0))
     return value
-
-
-@cache
-def _embedding(
-    ring_degree: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.complex128]]:
-    """Index t of zeta^(3^i) and of zeta^(-3^i) among the odd powers 2t + 1, and zeta^-j / N."""
-    exponents = slot_exponents(ring_degree)
-    twist = np.exp(-1j * np.pi * np.arange(ring_degree) / ring_degree) / ring_degree
-    return (exponents - 1) // 2, (2 * ring_degree - exponents - 1) // 2, twist

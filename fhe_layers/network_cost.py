@@ -1,16 +1,17 @@
 """What a network's request will take, before anything runs: sizes, memory, seconds.
 
 Sizes of messages are exact, but for the proof's. Memory and seconds are a model with one constant
-per kind of work, fitted to three networks of up to N = 16384 and two squarings on one two-core
-machine (docs/performance.md): within a factor of two for these on machines alike, which is enough
-to choose between packings and to be warned. Beyond them nothing was measured.
+per kind of work, fitted to three networks of up to N = 16384 and two squarings
+(docs/performance.md) and to twenty trees of depth two and three on one two-core machine: within a
+factor of two for these on machines alike, which is enough to choose between packings and to be
+warned. Beyond them nothing was measured.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from protocol.graph import Affine, Graph, Node, Power, Tensor
+from protocol.graph import Affine, AffineTerm, Graph, Node, Power, Product, Tensor
 from protocol.model import Profile
 
 PROOF_LIMB_BYTES = 75_000
@@ -20,12 +21,14 @@ _PUBLIC_PROOF_LIMB_BYTES = 2_000
 _WORD_BYTES = 8
 _SEED_BYTES = 64
 
-# Nanoseconds of one core, fitted to the three networks of the benchmarks.
+# Nanoseconds of one core, fitted to the networks named above.
 _MULTIPLY_ACCUMULATE = 0.38
+_COPIED_WORD = 4.0
 _WORD_PRODUCT = 1.2
 _EXPANDED_WORD = 27.0
 _SANITISED_WORD = 50.0
 _SUMMED_WORD = 16.0
+_SUMMED_PRODUCT = 250.0
 _WITNESS_WORD = 1600.0
 _CHECKED_WORD = 10.0
 _ENCRYPTED_WORD = 170.0
@@ -73,6 +76,14 @@ class PredictedCost:
             + self.decrypt_seconds
         )
 
+    def with_encrypted(self, share: float) -> PredictedCost:
+        """The same with only this share of the inputs encrypted; the others cost nothing here."""
+        return replace(
+            self,
+            request_bytes=round(share * self.request_bytes),
+            encrypt_seconds=share * self.encrypt_seconds,
+        )
+
 
 def predict_cost(graph: Graph, profile: Profile) -> PredictedCost:
     """Sizes and times of one request of a network in batch packing."""
@@ -91,7 +102,13 @@ def predict_cost(graph: Graph, profile: Profile) -> PredictedCost:
     response = outputs * polys * len(profile.kept_moduli) * degree
     work = sum(_work(node, tensors, index, polynomial) for index, node in enumerate(nodes))
     evaluate = work + _EXPANDED_WORD * inputs + (_SANITISED_WORD * words[-1] if private else 0)
-    prove = _SUMMED_WORD * summed + (_WITNESS_WORD * polynomial if private else 0)
+    products = sum(
+        tensor.units
+        for node, tensor in zip(nodes, tensors[1:], strict=True)
+        if isinstance(node, Product)
+    )
+    prove = _SUMMED_WORD * summed + _SUMMED_PRODUCT * products * polynomial
+    prove += _WITNESS_WORD * polynomial if private else 0
     verify = _CHECKED_WORD * (words[0] + 2 * keys + response)
     return PredictedCost(
         request_bytes=inputs * _WORD_BYTES + graph.inputs * _SEED_BYTES,
@@ -108,10 +125,11 @@ def predict_cost(graph: Graph, profile: Profile) -> PredictedCost:
 
 
 def _work(node: Node, tensors: tuple[Tensor, ...], index: int, polynomial: int) -> float:
-    """Nanoseconds of one step: scalar products by weights, or products of words."""
+    """Nanoseconds of one step: copies, scalar products by weights, or products of words."""
     if isinstance(node, Affine):
-        entries = sum(len(term.outputs) * tensors[term.source].polys for term in node.terms)
-        return _MULTIPLY_ACCUMULATE * entries * polynomial
+        return (
+            sum(_term_work(term) * tensors[term.source].polys for term in node.terms) * polynomial
+        )
     made = tensors[index + 1]
     sizes = [tensors[source].polys for source in node.sources]
     if isinstance(node, Power):
@@ -121,3 +139,10 @@ def _work(node: Node, tensors: tuple[Tensor, ...], index: int, polynomial: int) 
     else:
         products = sizes[0] * sizes[1]
     return _WORD_PRODUCT * made.units * products * polynomial
+
+
+def _term_work(term: AffineTerm) -> float:
+    """Nanoseconds of one polynomial at one position: selections copy, whatever their matrices."""
+    if term.selects:
+        return _COPIED_WORD * term.units
+    return _MULTIPLY_ACCUMULATE * len(term.outputs) + _COPIED_WORD * term.units

@@ -133,9 +133,9 @@ def plan_network(
         )
     nearest: NetworkPlan | None = None
     degrees = sorted(MAX_MODULUS_BITS) if ring_degree is None else [ring_degree]
-    for chain in (chain for degree in degrees for chain in _chains(degree)):
-        if not _fits_memory(network, chain):
-            continue
+    chains = [chain for degree in degrees for chain in _chains(degree)]
+    fitting = [chain for chain in chains if _fits_memory(network, chain)]
+    for chain in fitting:
         candidate = _widest_scale(network, chain, dropped_limbs=0)
         if candidate is None:
             continue
@@ -143,7 +143,8 @@ def plan_network(
             return _refined(network, candidate, precision_bits)
         if nearest is None or candidate.precision_bits > nearest.precision_bits:
             nearest = candidate
-    raise PlanningError(_refusal(network, precision_bits, ring_degree, nearest))
+    crowded = len(fitting) < len(chains)
+    raise PlanningError(_refusal(network, precision_bits, ring_degree, nearest, crowded=crowded))
 
 
 def _chains(ring_degree: int) -> Iterator[CkksParameters]:
@@ -268,9 +269,15 @@ def _refusal(
     wanted: float,
     ring_degree: int | None,
     nearest: NetworkPlan | None,
+    *,
+    crowded: bool,
 ) -> str:
+    """Why nothing was found; `crowded`: some parameters were left out for their size."""
     where = "any supported ring" if ring_degree is None else f"N = {ring_degree}"
     smaller = "use fewer squarings, smaller weights or narrower input ranges"
+    if crowded:
+        widest = max(tensor.units for tensor in network.graph.tensors(0))
+        smaller += f", fewer units than {widest} in a tensor"
     if network.mode is Mode.PRIVATE:
         smaller += ", or public mode"
     if nearest is None or nearest.precision_bits <= 0:

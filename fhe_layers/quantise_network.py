@@ -33,6 +33,8 @@ from fhe_layers.spec import (
     DenseSpec,
     FlattenSpec,
     Floats,
+    GatherSpec,
+    GroupedSelectionSpec,
     LayerSpec,
     MulSpec,
     NetworkSpec,
@@ -50,10 +52,13 @@ from protocol.graph import (
     Add,
     Conv2d,
     Dense,
+    Gather,
     Graph,
+    GroupedSelection,
     Layer,
     Mul,
     Polynomial,
+    PrivateSelection,
     Scale,
     Selection,
     SumPool,
@@ -108,6 +113,11 @@ def simulate(graph: Graph, integers: rns.Integers, inputs: Floats) -> Floats:
     In extended precision where the machine has it, far below every error bound of an answer. The
     card's unit times this is in the real output's own units.
     """
+    return integer_tensors(graph, integers, inputs)[-1].astype(np.float64)
+
+
+def integer_tensors(graph: Graph, integers: rns.Integers, inputs: Floats) -> list[Array]:
+    """Every tensor of the integer network, (records, units) each, the input first."""
     tensors: list[Array] = [inputs.astype(np.longdouble)]
     matrices = {
         matrix.layer: integers[matrix.offset :][: matrix.size].reshape(matrix.rows, matrix.width)
@@ -117,7 +127,7 @@ def simulate(graph: Graph, integers: rns.Integers, inputs: Floats) -> Floats:
         given = [tensors[tensor] for tensor in layer.sources]
         matrix = matrices.get(index, np.zeros((0, 1), dtype=np.int64))
         tensors.append(_integer_layer(layer, given, matrix.astype(np.longdouble)))
-    return tensors[-1].astype(np.float64)
+    return tensors
 
 
 class _Quantiser:
@@ -182,9 +192,8 @@ class _Quantiser:
             case PoolSpec():
                 pool = SumPool(source, image_shape(shape), layer.kernel, layer.stride)
                 return self._emit(pool), unit / pool.area if layer.average else unit
-            case SelectionSpec():
-                self._choose(layer, math.prod(shape))
-                return self._emit(Selection(source, len(layer.units))), unit
+            case SelectionSpec() | GroupedSelectionSpec() | GatherSpec():
+                return self._emit(self._choice(layer, source, math.prod(shape))), unit
             case PolynomialSpec():
                 coefficients, bits, unit_out = _coefficients(index, layer, unit)
                 return self._emit(Polynomial(source, coefficients, bits)), unit_out
@@ -199,10 +208,24 @@ class _Quantiser:
             )
         return source, unit  # a flattening; batch normalisation is folded
 
-    def _choose(self, layer: SelectionSpec, units: int) -> None:
-        """Append the unit vectors of a selection."""
-        rows = np.zeros((len(layer.units), units), dtype=np.int64)
-        rows[np.arange(len(rows)), list(layer.units)] = 1
+    def _choice(
+        self, layer: SelectionSpec | GroupedSelectionSpec | GatherSpec, source: int, units: int
+    ) -> Layer:
+        """A choice among the source's units; a private one's integers are appended."""
+        match layer:
+            case SelectionSpec():
+                self._choose(layer.units, units // layer.positions)
+                return Selection(source, len(layer.units), layer.positions)
+            case GroupedSelectionSpec():
+                self._choose(layer.units, units // len(layer.units))
+                return GroupedSelection(source, len(layer.units))
+            case GatherSpec():
+                return Gather(source, layer.units)
+
+    def _choose(self, choices: tuple[int, ...], columns: int) -> None:
+        """Append the unit vectors of a selection, a row of so many columns for each choice."""
+        rows = np.zeros((len(choices), columns), dtype=np.int64)
+        rows[np.arange(len(rows)), list(choices)] = 1
         self._integers.append(rows.reshape(-1))
         self._row_l1_bounds += [1] * len(rows)
 
@@ -298,7 +321,7 @@ def _wanted_units(spec: NetworkSpec) -> list[float]:
             unit = (behind / leading) ** (1 / (len(layer.coefficients) - 1)) if pure else 0.0
         elif isinstance(layer, PoolSpec | ScaleSpec):
             unit = behind / abs(layer.factor)
-        elif isinstance(layer, FlattenSpec):
+        elif isinstance(layer, FlattenSpec | SelectionSpec | GroupedSelectionSpec | GatherSpec):
             unit = behind
         for tensor in spec.sources(index):
             wanted[tensor] = max(wanted[tensor], unit)
@@ -351,9 +374,8 @@ def _integer_layer(layer: Layer, given: Sequence[Array], matrix: Array) -> Array
                 stride=layer.stride,
                 padding=layer.padding,
             )
-        case Selection():
-            selected: Array = source @ matrix.T
-            return selected
+        case Selection() | GroupedSelection() | Gather():
+            return _chosen(layer, source, matrix)
         case SumPool():
             return plaintext.sum_pool(source, layer.shape, kernel=layer.kernel, stride=layer.stride)
         case Scale():
@@ -365,3 +387,19 @@ def _integer_layer(layer: Layer, given: Sequence[Array], matrix: Array) -> Array
             return given[0] + given[1]
         case Mul():
             return given[0] * given[1]
+
+
+def _chosen(layer: PrivateSelection | Gather, source: Array, matrix: Array) -> Array:
+    """What a choice takes of (records, units)."""
+    records = len(source)
+    match layer:
+        case Selection():
+            channels = source.reshape(records, -1, layer.positions)
+            taken: Array = np.einsum("nc,rcp->rnp", matrix, channels)
+            return taken.reshape(records, -1)
+        case GroupedSelection():
+            columns = source.reshape(records, layer.groups, -1)
+            picked: Array = np.einsum("gc,rgc->rg", matrix, columns)
+            return picked
+        case Gather():
+            return source[:, list(layer.units)]

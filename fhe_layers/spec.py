@@ -258,10 +258,15 @@ class ScaleSpec:
 
 @dataclass(frozen=True)
 class SelectionSpec:
-    """A private choice: unit j of the result is unit `units[j]` of the source."""
+    """A private choice: channel n of the result is channel `units[n]` of the source.
+
+    A channel is `positions` units which are taken together, unit c * positions + p. At one
+    position, unit j of the result is unit `units[j]` of the source.
+    """
 
     units: tuple[int, ...] = field(repr=False)
     source: int | None = None
+    positions: int = 1
     name: ClassVar[str] = "selection"
 
     def __post_init__(self) -> None:
@@ -269,9 +274,60 @@ class SelectionSpec:
 
     def result_shape(self, given: Sequence[TensorShape]) -> TensorShape:
         """Raises ShapeError."""
-        count = math.prod(given[0])
-        if not self.units or not all(0 <= unit < count for unit in self.units):
-            raise ShapeError(f"expected units from 0 to {count - 1}")
+        channels = _parts(math.prod(given[0]), self.positions)
+        _require_choices(self.units, channels)
+        return (len(self.units) * self.positions,)
+
+    def result(self, given: Sequence[Array], shape: TensorShape) -> Array:
+        """(records, channels positions) -> (records, units positions)."""
+        del shape
+        records = len(given[0])
+        channels = given[0].reshape(records, -1, self.positions)
+        return channels[:, list(self.units)].reshape(records, -1)
+
+
+@dataclass(frozen=True)
+class GroupedSelectionSpec:
+    """A private choice in every group: unit g of the result is column `units[g]` of group g.
+
+    The source is as many groups as there are choices, one after the other.
+    """
+
+    units: tuple[int, ...] = field(repr=False)
+    source: int | None = None
+    name: ClassVar[str] = "grouped_selection"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", tuple(self.units))
+
+    def result_shape(self, given: Sequence[TensorShape]) -> TensorShape:
+        """Raises ShapeError."""
+        columns = _parts(math.prod(given[0]), len(self.units))
+        _require_choices(self.units, columns)
+        return (len(self.units),)
+
+    def result(self, given: Sequence[Array], shape: TensorShape) -> Array:
+        """(records, groups columns) -> (records, groups)."""
+        del shape
+        groups = len(self.units)
+        chosen = given[0].reshape(len(given[0]), groups, -1)
+        return chosen[:, np.arange(groups), list(self.units)]
+
+
+@dataclass(frozen=True)
+class GatherSpec:
+    """A public choice: unit j of the result is unit `units[j]` of the source."""
+
+    units: tuple[int, ...] = field(repr=False)
+    source: int | None = None
+    name: ClassVar[str] = "gather"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", tuple(self.units))
+
+    def result_shape(self, given: Sequence[TensorShape]) -> TensorShape:
+        """Raises ShapeError."""
+        _require_choices(self.units, math.prod(given[0]))
         return (len(self.units),)
 
     def result(self, given: Sequence[Array], shape: TensorShape) -> Array:
@@ -325,6 +381,8 @@ SourcedSpec: TypeAlias = (
     | PolynomialSpec
     | ScaleSpec
     | SelectionSpec
+    | GroupedSelectionSpec
+    | GatherSpec
 )
 LayerSpec: TypeAlias = SourcedSpec | AddSpec | MulSpec
 
@@ -414,6 +472,19 @@ def _places(shape: plaintext.Shape, kernel: Pair, stride: Pair, padding: Pair) -
     if min(places) < 1:
         raise ShapeError(f"a kernel {kernel} does not fit an image {shape[1:]}")
     return places
+
+
+def _parts(units: int, parts: int) -> int:
+    """Units of each of so many equal parts.  Raises ShapeError."""
+    if parts < 1 or units % parts:
+        raise ShapeError(f"{units} units do not split into {parts} equal parts")
+    return units // parts
+
+
+def _require_choices(choices: tuple[int, ...], count: int) -> None:
+    """Raises ShapeError, which shows none of them."""
+    if not choices or not all(0 <= choice < count for choice in choices):
+        raise ShapeError(f"expected units from 0 to {count - 1}")
 
 
 def _same_shape(given: Sequence[TensorShape]) -> TensorShape:

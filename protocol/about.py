@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from protocol.encoding import Value, expect_float, expect_text, expect_tuple
 from protocol.errors import ModelError
+from protocol.features import MAX_NAME
 
 MAX_STATEMENT = 2000
 MAX_METRICS = 32
@@ -30,11 +31,13 @@ class About:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", tuple((name, value) for name, value in self.metrics))
-        texts = (self.intended_use, self.training_data, self.licence, *dict(self.metrics))
+        texts = (self.intended_use, self.training_data, self.licence)
         if any(len(text) > MAX_STATEMENT for text in texts):
             raise ModelError(f"what is said of a model has at most {MAX_STATEMENT} characters each")
         if len(self.metrics) > MAX_METRICS or len(dict(self.metrics)) != len(self.metrics):
             raise ModelError(f"at most {MAX_METRICS} metrics, each named once")
+        if not all(0 < len(name) <= MAX_NAME for name, _ in self.metrics):
+            raise ModelError(f"names of metrics have 1 to {MAX_NAME} characters")
         if not all(math.isfinite(value) for _, value in self.metrics):
             raise ModelError("a metric must be a finite number")
 

@@ -19,7 +19,7 @@ under encryption.  With l the largest registered l1 norm of a matrix's rows, bia
 2^s the scale of its source,
 
     dense, convolution   v' = l max(v, 2^s)         d' = l d
-    selection            v' = v                     d' = d
+    selection, gather    v' = v                     d' = d
     sum over a windows   v' = a v                   d' = a d
     sum, public factor   of magnitudes              the same
     sum_i c_i x^i        v' = sum_i |c_i| v^i       d' = sum_i |c_i| ((v + d)^i - v^i)
@@ -75,7 +75,17 @@ from protocol.families import (
     small_family,
 )
 from protocol.graph import Graph
-from protocol.layers import Add, Conv2d, Dense, Layer, Mul, Polynomial, Scale, Selection
+from protocol.layers import (
+    Add,
+    Conv2d,
+    Dense,
+    Gather,
+    Layer,
+    Mul,
+    Polynomial,
+    PrivateSelection,
+    Scale,
+)
 from protocol.parameters import FRESH_NOISE_BOUND, SECRET_BOUND, CkksParameters, Packing
 
 ENCODER_ERROR_LOG2 = -44
@@ -380,7 +390,7 @@ def _after(
     if isinstance(layer, Dense | Conv2d):
         with_bias = max(first.value, 1 << scales[0])  # the bias counts as an input of 1
         return _Magnitude(with_bias, first.error, first.encoding).times(row_l1_bound)
-    if isinstance(layer, Selection):
+    if isinstance(layer, PrivateSelection | Gather):
         return first
     if isinstance(layer, Scale):
         return first.times(abs(layer.factor))

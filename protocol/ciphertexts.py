@@ -52,6 +52,10 @@ class SeededCiphertexts:
 
     @cached_property
     def words(self) -> Words:
+        """The ciphertexts (K, 2, L, N), kept."""
+        return self.expanded()
+
+    def expanded(self) -> Words:
         """The ciphertexts (K, 2, L, N): c_1 is exactly what SEAL's generator gives for a seed."""
         return kernels.expand_ciphertexts(list(self.seeds), self.bodies, list(self.moduli))
 

@@ -26,7 +26,7 @@ Value: TypeAlias = "bool | int | float | str | bytes | tuple[Value, ...] | None"
 
 MAX_DEPTH = 16
 MAX_INT_BYTES = 1 << 16
-MAX_ITEMS = 1 << 17
+MAX_ITEMS = 1 << 18
 """Values in one decoding: bounds the objects that hostile bytes can make."""
 
 
@@ -169,6 +169,13 @@ def expect_int(value: Value, name: str) -> int:
     """Return a decoded integer (booleans refused)."""
     if type(value) is not int:
         raise EncodingError(f"{name}: expected an integer, found {type(value).__name__}")
+    return value
+
+
+def expect_bool(value: Value, name: str) -> bool:
+    """Return a decoded boolean."""
+    if type(value) is not bool:
+        raise EncodingError(f"{name}: expected a boolean, found {type(value).__name__}")
     return value
 
 

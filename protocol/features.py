@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -25,6 +25,8 @@ from protocol.errors import EncodingError, ModelError
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
+MAX_NAME = 200
+"""Characters of a name, of a category, of what a column is measured in."""
 MAX_EDGES = 256
 MAX_CATEGORIES = 256
 
@@ -54,11 +56,14 @@ class Feature:
     high: float
     centre: float
     scale: float
+    _: KW_ONLY
     privacy: Privacy = Privacy.ENCRYPTED
     missing: float | None = None
     measured_in: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "privacy", _privacy(self.name, self.privacy))
+        _require_texts(self.name, measured_in=self.measured_in)
         _require_range(self.name, self.low, self.high, self.missing, (self.centre, self.scale))
         if not self.scale > 0:
             raise ModelError(f"feature '{self.name}': needs low < high and scale > 0")
@@ -78,16 +83,20 @@ class Feature:
         """Largest magnitude of the input."""
         return max(abs(self.low - self.centre), abs(self.high - self.centre)) / self.scale
 
+    @property
+    def width(self) -> float:
+        """How far the input moves over the range."""
+        return (self.high - self.low) / self.scale
+
     def encode(self, raw: Floats) -> Floats:
         """Raw values (records,) to inputs (records, 1)."""
         scaled: Floats = (raw - self.centre) / self.scale
         return scaled[:, None]
 
     def value(self) -> Value:
-        """The canonical value."""
-        numbers = map(float, (self.low, self.high, self.centre, self.scale))  # integers are welcome
-        missing = None if self.missing is None else float(self.missing)
-        return ("number", self.name, *numbers, str(self.privacy), missing, self.measured_in)
+        """The canonical value; integers are welcome, and the same column."""
+        numbers = map(float, (self.low, self.high, self.centre, self.scale))
+        return ("number", self.name, *numbers, *_number_rest(self))
 
 
 @dataclass(frozen=True)
@@ -107,15 +116,18 @@ class Thermometer:
     low: float
     high: float
     edges: tuple[float, ...]
+    _: KW_ONLY
     privacy: Privacy = Privacy.ENCRYPTED
     missing: float | None = None
     measured_in: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "edges", tuple(self.edges))
-        _require_range(self.name, self.low, self.high, self.missing, self.edges)
+        object.__setattr__(self, "privacy", _privacy(self.name, self.privacy))
+        _require_texts(self.name, measured_in=self.measured_in)
         if not 1 <= len(self.edges) <= MAX_EDGES:
             raise ModelError(f"feature '{self.name}': 1 to {MAX_EDGES} edges are needed")
+        _require_range(self.name, self.low, self.high, self.missing, self.edges)
         if any(left >= right for left, right in pairwise(self.edges)):
             raise ModelError(f"feature '{self.name}': edges must ascend")
         if self.edges[0] < self.low or self.edges[-1] >= self.high:
@@ -136,6 +148,11 @@ class Thermometer:
         """One."""
         return 1.0
 
+    @property
+    def width(self) -> float:
+        """One: inputs are 0 or 1."""
+        return 1.0
+
     def encode(self, raw: Floats) -> Floats:
         """Raw values (records,) to inputs (records, edges)."""
         above: Floats = (raw[:, None] > np.array(self.edges)).astype(np.float64)
@@ -143,18 +160,9 @@ class Thermometer:
 
     def value(self) -> Value:
         """The canonical value."""
-        missing = None if self.missing is None else float(self.missing)
         edges = tuple(map(float, self.edges))
         bounds = (float(self.low), float(self.high))
-        return (
-            "thermometer",
-            self.name,
-            *bounds,
-            edges,
-            str(self.privacy),
-            missing,
-            self.measured_in,
-        )
+        return ("thermometer", self.name, *bounds, edges, *_number_rest(self))
 
 
 @dataclass(frozen=True)
@@ -175,8 +183,12 @@ class Category:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "categories", tuple(self.categories))
+        object.__setattr__(self, "privacy", _privacy(self.name, self.privacy))
+        _require_texts(self.name)
         if not 1 <= len(self.categories) <= MAX_CATEGORIES:
             raise ModelError(f"feature '{self.name}': 1 to {MAX_CATEGORIES} categories are needed")
+        if not all(0 < len(category) <= MAX_NAME for category in self.categories):
+            raise ModelError(f"feature '{self.name}': categories have 1 to {MAX_NAME} characters")
         if len(set(self.categories)) != len(self.categories):
             raise ModelError(f"feature '{self.name}': categories must be distinct")
         if self.missing is not None and self.missing not in self.categories:
@@ -197,6 +209,11 @@ class Category:
         """One."""
         return 1.0
 
+    @property
+    def width(self) -> float:
+        """One: inputs are 0 or 1."""
+        return 1.0
+
     def encode(self, raw: Floats) -> Floats:
         """Raw values, indices (records,), to inputs (records, categories)."""
         chosen: Floats = (raw[:, None] == np.arange(len(self.categories))).astype(np.float64)
@@ -215,7 +232,25 @@ def encode_columns(columns: Sequence[Column], raw: Floats) -> Floats:
 
     Elementwise arithmetic and comparisons of doubles: the same on every machine.
     """
-    return np.column_stack([column.encode(raw[:, index]) for index, column in enumerate(columns)])
+    parts: list[Floats] = []
+    start = 0
+    for numbers, run in groupby(columns, lambda column: isinstance(column, Feature)):
+        together = list(run)
+        block = raw[:, start : start + len(together)]
+        start += len(together)
+        if numbers:  # images have thousands of them
+            parts.append(_scaled(together, block))
+        else:
+            parts += [column.encode(block[:, index]) for index, column in enumerate(together)]
+    return np.ascontiguousarray(np.column_stack(parts))
+
+
+def _scaled(columns: Sequence[Column], raw: Floats) -> Floats:
+    """`Feature.encode` of all columns at once."""
+    scales = [(column.centre, column.scale) for column in columns if isinstance(column, Feature)]
+    centre, scale = np.array(scales, dtype=np.float64).T
+    scaled: Floats = (raw - centre) / scale
+    return scaled
 
 
 def column_from_value(value: Value) -> Column:
@@ -227,47 +262,69 @@ def column_from_value(value: Value) -> Column:
     fields = expect_tuple(value, "feature")
     kind = fields[0] if fields else None
     if kind == "number":
-        _, name, low, high, centre, scale, privacy, missing, unit = expect_tuple(
-            value, "feature", 9
-        )
+        _, name, *numbers, privacy, missing, measured_in = expect_tuple(value, "feature", 9)
+        low, high, centre, scale = (expect_float(number, "feature range") for number in numbers)
         return Feature(
             expect_text(name, "feature name"),
-            expect_float(low, "feature range"),
-            expect_float(high, "feature range"),
-            expect_float(centre, "feature range"),
-            expect_float(scale, "feature range"),
-            privacy=_privacy(privacy),
+            low,
+            high,
+            centre,
+            scale,
+            privacy=_parsed_privacy(privacy),
             missing=None if missing is None else expect_float(missing, "missing value"),
-            measured_in=expect_text(unit, "measure"),
+            measured_in=expect_text(measured_in, "measure"),
         )
     if kind == "thermometer":
-        _, name, low, high, edges, privacy, missing, unit = expect_tuple(value, "feature", 8)
+        _, name, *numbers, edges, privacy, missing, measured_in = expect_tuple(value, "feature", 8)
+        low, high = (expect_float(number, "feature range") for number in numbers)
         return Thermometer(
             expect_text(name, "feature name"),
-            expect_float(low, "feature range"),
-            expect_float(high, "feature range"),
+            low,
+            high,
             tuple(expect_float(edge, "edge") for edge in expect_tuple(edges, "edges")),
-            privacy=_privacy(privacy),
+            privacy=_parsed_privacy(privacy),
             missing=None if missing is None else expect_float(missing, "missing value"),
-            measured_in=expect_text(unit, "measure"),
+            measured_in=expect_text(measured_in, "measure"),
         )
     if kind == "category":
         _, name, categories, privacy, missing = expect_tuple(value, "feature", 5)
         return Category(
             expect_text(name, "feature name"),
             tuple(expect_text(item, "category") for item in expect_tuple(categories, "categories")),
-            privacy=_privacy(privacy),
+            privacy=_parsed_privacy(privacy),
             missing=None if missing is None else expect_text(missing, "missing value"),
         )
     raise EncodingError("a feature of unknown kind")
 
 
-def _privacy(value: Value) -> Privacy:
+def _number_rest(column: Feature | Thermometer) -> tuple[Value, ...]:
+    """What the canonical values of both kinds of number end with."""
+    missing = None if column.missing is None else float(column.missing)
+    return str(column.privacy), missing, column.measured_in
+
+
+def _parsed_privacy(value: Value) -> Privacy:
     stated = expect_text(value, "privacy")
     try:
         return Privacy(stated)
     except ValueError as error:
         raise EncodingError("unknown privacy") from error
+
+
+def _privacy(name: str, stated: Privacy | str) -> Privacy:
+    """Text would pass for a privacy wherever it is compared by identity, and be neither."""
+    try:
+        return Privacy(stated)
+    except ValueError:
+        kinds = " or ".join(f"'{kind}'" for kind in Privacy)
+        raise ModelError(f"feature '{name}': privacy is {kinds}") from None
+
+
+def _require_texts(name: str, measured_in: str = "") -> None:
+    if not 0 < len(name) <= MAX_NAME:
+        raise ModelError(f"names must have 1 to {MAX_NAME} characters")
+    if len(measured_in) > MAX_NAME:
+        raise ModelError(f"feature '{name}': a measure has at most {MAX_NAME} characters")
 
 
 def _require_range(

@@ -25,9 +25,12 @@ from protocol.layers import (
     Add,
     Conv2d,
     Dense,
+    Gather,
+    GroupedSelection,
     Layer,
     Mul,
     Polynomial,
+    PrivateSelection,
     Scale,
     Selection,
     SumPool,
@@ -42,13 +45,16 @@ __all__ = [
     "AffineTerm",
     "Conv2d",
     "Dense",
+    "Gather",
     "Graph",
+    "GroupedSelection",
     "Layer",
     "Matrix",
     "Mul",
     "Node",
     "Polynomial",
     "Power",
+    "PrivateSelection",
     "Product",
     "Scale",
     "Selection",
@@ -115,8 +121,9 @@ class _Pattern:
 
     outputs: Int64s
     inputs: Int64s
-    weights: Int64s | None
-    bias: Int64s | None
+    weights: Int64s | None = None
+    bias: Int64s | None = None
+    selects: bool = False
 
 
 @dataclass(frozen=True)
@@ -209,9 +216,9 @@ class Graph:
         found: list[Matrix] = []
         offset = 0
         for index, layer in enumerate(self.layers):
-            if isinstance(layer, Dense | Selection):
-                columns = self._shapes[layer.source][0]
-                matrix = Matrix(index, offset, layer.units, columns, isinstance(layer, Dense))
+            if isinstance(layer, Dense | PrivateSelection):
+                rows, columns = _matrix_shape(layer, self._shapes[layer.source][0])
+                matrix = Matrix(index, offset, rows, columns, isinstance(layer, Dense))
             elif isinstance(layer, Conv2d):
                 matrix = Matrix(index, offset, layer.channels, layer.taps, bias=True)
             else:
@@ -258,7 +265,15 @@ class Graph:
         if isinstance(layer, Add):
             factors = [1 << (scales[index + 1] - scales[source]) for source in layer.sources]
         terms = tuple(
-            AffineTerm(source, pattern.outputs, pattern.inputs, pattern.weights, factor, units)
+            AffineTerm(
+                source,
+                pattern.outputs,
+                pattern.inputs,
+                pattern.weights,
+                factor,
+                units,
+                pattern.selects,
+            )
             for source, factor in zip(layer.sources, factors, strict=True)
         )
         bias_factor = 0 if pattern.bias is None else 1 << scales[layer.sources[0]]
@@ -279,20 +294,27 @@ class Graph:
         return found
 
     def _pattern(self, index: int, layer: Layer) -> _Pattern:
-        if isinstance(layer, Dense | Selection):
+        if isinstance(layer, Dense):
             return _dense_pattern(self._matrix_of[index])
+        if isinstance(layer, Selection):
+            return _selection_pattern(self._matrix_of[index], layer.positions)
+        if isinstance(layer, GroupedSelection):
+            return _grouped_pattern(self._matrix_of[index])
         if isinstance(layer, Conv2d):
             return _convolution_pattern(layer, self._matrix_of[index])
         if isinstance(layer, SumPool):
             return _pooling_pattern(layer)
         identity = np.arange(self._shapes[index + 1][0], dtype=np.int64)
-        return _Pattern(identity, identity, None, None)
+        if isinstance(layer, Gather):
+            return _Pattern(identity, np.array(layer.units, dtype=np.int64))
+        return _Pattern(identity, identity)
 
     def _entries(self, index: int) -> int:
         """Matrix entries of one layer, an upper bound in the case of padding."""
         layer, units = self.layers[index], self._shapes[index + 1][0]
-        if isinstance(layer, Dense | Selection):
-            return self._matrix_of[index].rows * self._matrix_of[index].columns
+        if isinstance(layer, Dense | PrivateSelection):
+            positions = layer.positions if isinstance(layer, Selection) else 1
+            return self._matrix_of[index].rows * self._matrix_of[index].columns * positions
         if isinstance(layer, Conv2d):
             return units * layer.taps
         if isinstance(layer, SumPool):
@@ -327,7 +349,18 @@ def _result_shape(index: int, layer: Layer, sources: list[tuple[int, int]]) -> t
     units, polys = sources[0]
     if isinstance(layer, Conv2d | SumPool) and units != math.prod(layer.shape):
         raise ModelError(f"layer {index} wants an image of {layer.shape}, found {units} units")
-    if isinstance(layer, Dense | Selection | Conv2d | SumPool):
+    if isinstance(layer, Selection | GroupedSelection):
+        parts = layer.positions if isinstance(layer, Selection) else layer.groups
+        if units % parts:
+            raise ModelError(f"layer {index} splits {units} units into {parts} equal parts")
+        return layer.units * parts if isinstance(layer, Selection) else parts, polys
+    if isinstance(layer, Gather):
+        if max(layer.units) >= units:
+            raise ModelError(
+                f"layer {index} gathers unit {max(layer.units)}, its source has only {units}"
+            )
+        return len(layer.units), polys
+    if isinstance(layer, Dense | Conv2d | SumPool):
         return layer.units, polys
     if isinstance(layer, Polynomial):
         return units, layer.degree * (polys - 1) + 1
@@ -359,6 +392,42 @@ def _dense_pattern(matrix: Matrix) -> _Pattern:
         inputs=np.tile(columns, matrix.rows),
         weights=(starts[:, None] + columns).reshape(-1),
         bias=starts + matrix.columns if matrix.bias else None,
+    )
+
+
+def _matrix_shape(layer: Dense | PrivateSelection, source_units: int) -> tuple[int, int]:
+    """(rows, columns) of a layer's matrix, the bias not counted."""
+    if isinstance(layer, GroupedSelection):
+        return layer.groups, source_units // layer.groups
+    if isinstance(layer, Selection):
+        return layer.units, source_units // layer.positions
+    return layer.units, source_units
+
+
+def _selection_pattern(matrix: Matrix, positions: int) -> _Pattern:
+    """Entries (choice, position, channel): a choice has one row of integers for all positions."""
+    axes = (matrix.rows, positions, matrix.columns)
+    choice, position, channel = np.indices(axes, dtype=np.int64, sparse=True)
+
+    def flat(index: Int64s) -> Int64s:
+        return np.broadcast_to(index, axes).reshape(-1)
+
+    return _Pattern(
+        outputs=flat(choice * positions + position),
+        inputs=flat(channel * positions + position),
+        weights=flat(matrix.offset + choice * matrix.columns + channel),
+        selects=True,
+    )
+
+
+def _grouped_pattern(matrix: Matrix) -> _Pattern:
+    """Entries (group, column): units and integers stand in one order."""
+    entries = np.arange(matrix.size, dtype=np.int64)
+    return _Pattern(
+        outputs=entries // matrix.columns,
+        inputs=entries,
+        weights=matrix.offset + entries,
+        selects=True,
     )
 
 
@@ -402,8 +471,6 @@ def _pooling_pattern(layer: SumPool) -> _Pattern:
     return _Pattern(
         outputs=np.repeat(np.arange(layer.units, dtype=np.int64), layer.area),
         inputs=(plane + y * width + x).reshape(-1),
-        weights=None,
-        bias=None,
     )
 
 

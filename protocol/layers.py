@@ -86,15 +86,99 @@ class Dense:
 
 @dataclass(frozen=True)
 class Selection:
-    """Every unit one of the source's, by a private matrix whose rows are unit vectors."""
+    """A private choice: every row takes one channel of the source, at all of its positions.
+
+    The source is channels x positions, unit c * positions + p; the result is units x positions,
+
+        out[n, p] = x[choice of n, p]
+
+    by a private matrix (units, channels) whose rows are unit vectors. At one position a channel is
+    a unit.
+
+    Attributes:
+        source: the tensor.
+        units: choices, one matrix row each.
+        positions: values of a channel, which are taken together.
+    """
 
     source: int
     units: int
+    positions: int = 1
     TAG: ClassVar[str] = "selection"
 
     def __post_init__(self) -> None:
         _require_source(self.source)
-        _require_sizes("selection units", (self.units,), 1)
+        _require_sizes("selection units and positions", (self.units, self.positions), 2)
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The tensors it reads."""
+        return (self.source,)
+
+    def value(self) -> Value:
+        """The canonical value."""
+        return (self.TAG, self.source, self.units, self.positions)
+
+    @classmethod
+    def from_value(cls, value: Value) -> Selection:
+        """Rebuild and validate from a decoded value."""
+        _, source, units, positions = expect_tuple(value, "selection layer", 4)
+        return cls(
+            expect_int(source, "source"),
+            expect_int(units, "units"),
+            expect_int(positions, "positions"),
+        )
+
+
+@dataclass(frozen=True)
+class GroupedSelection:
+    """A private choice within every group of the source.
+
+    The source is groups x columns, unit g * columns + c; the result has a unit a group,
+
+        out[g] = x[g, choice of g]
+
+    by a private matrix (groups, columns) whose rows are unit vectors.
+    """
+
+    source: int
+    groups: int
+    TAG: ClassVar[str] = "grouped_selection"
+
+    def __post_init__(self) -> None:
+        _require_source(self.source)
+        _require_sizes("groups of a selection", (self.groups,), 1)
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The tensors it reads."""
+        return (self.source,)
+
+    def value(self) -> Value:
+        """The canonical value."""
+        return (self.TAG, self.source, self.groups)
+
+    @classmethod
+    def from_value(cls, value: Value) -> GroupedSelection:
+        """Rebuild and validate from a decoded value."""
+        _, source, groups = expect_tuple(value, "grouped selection layer", 3)
+        return cls(expect_int(source, "source"), expect_int(groups, "groups"))
+
+
+@dataclass(frozen=True)
+class Gather:
+    """A public choice: unit j of the result is unit `units[j]` of the source."""
+
+    source: int
+    units: tuple[int, ...]
+    TAG: ClassVar[str] = "gather"
+
+    def __post_init__(self) -> None:
+        _require_source(self.source)
+        if not 1 <= len(self.units) <= MAX_UNITS:
+            raise ModelError(f"a gather takes 1 to {MAX_UNITS} units, found {len(self.units)}")
+        if not all(0 <= unit < MAX_UNITS for unit in self.units):
+            raise ModelError(f"a gather names units from 0 to {MAX_UNITS - 1}")
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -106,10 +190,13 @@ class Selection:
         return (self.TAG, self.source, self.units)
 
     @classmethod
-    def from_value(cls, value: Value) -> Selection:
+    def from_value(cls, value: Value) -> Gather:
         """Rebuild and validate from a decoded value."""
-        _, source, units = expect_tuple(value, "selection layer", 3)
-        return cls(expect_int(source, "source"), expect_int(units, "units"))
+        _, source, units = expect_tuple(value, "gather layer", 3)
+        named = expect_tuple(units, "gathered units")
+        return cls(
+            expect_int(source, "source"), tuple(expect_int(unit, "gathered unit") for unit in named)
+        )
 
 
 @dataclass(frozen=True)
@@ -374,10 +461,26 @@ def square(source: int) -> Polynomial:
     return Polynomial(source, (0, 0, 1), 0)
 
 
-Layer: TypeAlias = Dense | Selection | Conv2d | SumPool | Add | Mul | Scale | Polynomial
+PrivateSelection: TypeAlias = Selection | GroupedSelection
+"""Layers whose matrices have unit vectors for rows: what is private is the choice."""
+Layer: TypeAlias = (
+    Dense | PrivateSelection | Gather | Conv2d | SumPool | Add | Mul | Scale | Polynomial
+)
 
 _KINDS: dict[str, type[Layer]] = {
-    kind.TAG: kind for kind in (Dense, Selection, Conv2d, SumPool, Add, Mul, Scale, Polynomial)
+    kind.TAG: kind
+    for kind in (
+        Dense,
+        Selection,
+        GroupedSelection,
+        Gather,
+        Conv2d,
+        SumPool,
+        Add,
+        Mul,
+        Scale,
+        Polynomial,
+    )
 }
 
 

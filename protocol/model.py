@@ -6,28 +6,32 @@ public weights themselves.  The digest of its canonical encoding is the model's 
 
 Integers: weights and biases are W / 2^15 for committed integers |W| <= 2^15 - 1, the bias last in
 its row; outputs are `unit` times what the network gives.  So a linear model's output j is
-sum_k w[j,k] x_k + b_j with x_k = (raw_k - centre_k) / scale_k and w = unit * W / 2^15.
+sum_k w[j,k] x_k + b_j with w = unit * W / 2^15 and inputs x_k such as (raw_k - centre_k) / scale_k.
 
-Expansion: the inputs of a linear model may be monomials, products of features which the client
-computes before it encrypts; such a model is a polynomial in its features.
+Columns: each gives one or more units (`protocol.features`), in the card's order.  Without an
+expansion the inputs are the units; with one they are its monomials, products of units which the
+client computes before it encrypts: a linear model is then a polynomial in the units.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from protocol.about import About
 from protocol.bounds import DISCLOSURE_LOG2, Bounds, linear_bounds, network_bounds
 from protocol.digests import digest
 from protocol.encoding import (
     Value,
     decode,
     encode,
+    expect_bool,
     expect_bytes,
     expect_float,
     expect_int,
@@ -37,13 +41,16 @@ from protocol.encoding import (
 from protocol.errors import EncodingError, ModelError
 from protocol.families import (
     COMMITMENT_DEGREE,
+    MAX_INTEGERS,
     WEIGHT_BITS,
     WEIGHT_BOUND,
     network_families,
 )
+from protocol.features import MAX_NAME, Column, Feature, Privacy, column_from_value
 from protocol.graph import Graph, Matrix
 from protocol.keys import MAX_KEYS
-from protocol.layers import Selection
+from protocol.layers import PrivateSelection
+from protocol.links import labels_count
 from protocol.parameters import (
     NETWORK_CODE,
     PROTOCOL_VERSION,
@@ -53,12 +60,16 @@ from protocol.parameters import (
     require_words_sized,
 )
 
+__all__ = ["MAX_NAME", "Feature", "ModelCard", "Profile"]
+
 Words = npt.NDArray[np.uint64]
 
 CARD_LABEL = "blindproof model card"
-MAX_CARD_BYTES = 1 << 20
-MAX_NAME = 200
+MAX_CARD_BYTES = 1 << 21
 MAX_PURPOSE = 2000
+MAX_COLUMNS = MAX_INTEGERS
+MAX_ENCODED_UNITS = MAX_INTEGERS
+"""A linear model has fewer inputs than integers; of an expansion's units some may be in none."""
 MAX_INPUT_BOUND = 2.0**64
 MAX_UNIT_EXPONENT = 1000
 MAX_MONOMIAL_DEGREE = 8
@@ -68,41 +79,6 @@ MAX_DROPPED_LIMBS = 3
 FLOODING_LOG2_RANGE = (40, 110)
 NETWORK_FLOODING_LOG2_RANGE = (40, 220)
 DISCLOSURE_LOG2_RANGE = (8, 64)
-
-
-@dataclass(frozen=True)
-class Feature:
-    """One input column: raw values in [low, high] become (raw - centre) / scale."""
-
-    name: str
-    low: float
-    high: float
-    centre: float
-    scale: float
-
-    def __post_init__(self) -> None:
-        numbers = (self.low, self.high, self.centre, self.scale)
-        if not all(math.isfinite(number) for number in numbers):
-            raise ModelError(f"feature '{self.name}': range and scaling must be finite")
-        if not self.low < self.high or not self.scale > 0:
-            raise ModelError(f"feature '{self.name}': needs low < high and scale > 0")
-
-    @property
-    def bound(self) -> float:
-        """Largest magnitude of the normalised value."""
-        return max(abs(self.low - self.centre), abs(self.high - self.centre)) / self.scale
-
-    def value(self) -> Value:
-        """The canonical value."""
-        numbers = (self.low, self.high, self.centre, self.scale)
-        return (self.name, *map(float, numbers))  # integers are welcome, and the same feature
-
-    @classmethod
-    def from_value(cls, value: Value) -> Feature:
-        """Rebuild and validate from a decoded value."""
-        name, *numbers = expect_tuple(value, "feature", 5)
-        low, high, centre, scale = (expect_float(number, "feature range") for number in numbers)
-        return cls(expect_text(name, "feature name"), low, high, centre, scale)
 
 
 @dataclass(frozen=True)
@@ -181,26 +157,29 @@ class ModelCard:
     Attributes:
         name, version, purpose: for people.
         mode: private or public weights.
-        features: the input columns, in order.
-        graph: the network; its K inputs are the features, or the monomials of the expansion.
+        features: the input columns, in order; at least one input is encrypted.
+        graph: the network; its K inputs are the columns' units, or the expansion's monomials.
         outputs: names of the J outputs.
-        labels: class labels in the order of the link's decision, empty for a regression.
-        link: 'identity', 'logistic' or 'argmax'; applied by the client after decryption.
+        labels: distinct class labels in the order of the link's decision, empty for a regression.
+        link: see `protocol.links`; applied by the client after decryption.
         unit: power of two; outputs are unit times those of the network.
         row_l1_bounds: declared bounds on a row's sum of magnitudes, bias included, one per row of
             every matrix of the graph, in its order; 1 for the rows of a selection.
         profiles: at most one per packing.
         commitment: little-endian words of h (2, 1024) mod q_0 in private mode, else empty.
         public_weights: the rows of every matrix in public mode, in order, else empty.
-        expansion: monomials, each the ascending indices of the features multiplied, ascending in
-            degree and then in features; empty: the inputs are the features.
+        expansion: monomials, each the ascending indices of the units multiplied, ascending in
+            degree and then in units; empty: the inputs are the units.
+        local: columns of tables that clients keep for themselves: no inputs of the model.
+        about: what the publisher says of the model.
+        integer_labels: whether the labels are integers, in decimal and of 64 bits.
     """
 
     name: str
     version: str
     purpose: str
     mode: Mode
-    features: tuple[Feature, ...]
+    features: tuple[Column, ...]
     graph: Graph
     outputs: tuple[str, ...]
     labels: tuple[str, ...]
@@ -211,15 +190,31 @@ class ModelCard:
     commitment: bytes
     public_weights: tuple[tuple[int, ...], ...]
     expansion: tuple[tuple[int, ...], ...] = ()
+    local: tuple[str, ...] = ()
+    about: About = field(default_factory=About)
+    integer_labels: bool = False
 
     def __post_init__(self) -> None:
+        self._check_columns()
         self._check_names()
         self._check_shape()
         self._check_weights()
         self._check_profiles()
 
+    def _check_columns(self) -> None:
+        if not self.features:
+            raise ModelError("a model needs at least one feature")
+        if len(self.features) + len(self.local) > MAX_COLUMNS:
+            raise ModelError(f"a model has at most {MAX_COLUMNS} columns")
+        units = sum(column.inputs for column in self.features)
+        if units > MAX_ENCODED_UNITS:
+            raise ModelError(
+                f"the columns give {units} units, at most {MAX_ENCODED_UNITS}: use fewer edges or "
+                "categories"
+            )
+
     def _check_names(self) -> None:
-        columns = tuple(feature.name for feature in self.features)
+        columns = (*(column.name for column in self.features), *self.local)
         for text in (self.name, self.version, *self.outputs, *self.labels, *columns):
             if not 0 < len(text) <= MAX_NAME:
                 raise ModelError(f"names must have 1 to {MAX_NAME} characters")
@@ -227,16 +222,17 @@ class ModelCard:
             raise ModelError(
                 f"the purpose has {len(self.purpose)} characters, at most {MAX_PURPOSE}"
             )
-        if not self.features or not self.outputs:
-            raise ModelError("a model needs at least one feature and one output")
-        for kind, names in (("feature", columns), ("output", self.outputs)):
+        for kind, names in (
+            ("feature", columns),
+            ("output", self.outputs),
+            ("label", self.labels),
+        ):
             if len(set(names)) != len(names):
                 raise ModelError(f"{kind} names must be distinct")
-        expected = {"identity": 0, "logistic": 2, "argmax": len(self.outputs)}
-        if self.link not in expected or len(self.labels) != expected[self.link]:
+        if len(self.labels) != labels_count(self.link, len(self.outputs)):
             raise ModelError(f"link '{self.link}' does not fit {len(self.labels)} labels")
-        if self.link == "logistic" and len(self.outputs) != 1:
-            raise ModelError("the logistic link takes one output")
+        if self.integer_labels and not (self.labels and all(map(_is_integer, self.labels))):
+            raise ModelError("integer labels are integers in decimal, of 64 bits")
         mantissa, exponent = math.frexp(self.unit) if math.isfinite(self.unit) else (0.0, 0)
         if mantissa != 0.5 or abs(exponent) > MAX_UNIT_EXPONENT:
             raise ModelError(
@@ -244,28 +240,29 @@ class ModelCard:
             )
 
     def _check_shape(self) -> None:
-        inputs = len(self.expansion) or len(self.features)
+        units = len(self.unit_columns)
+        inputs = len(self.expansion) or units
         if self.graph.inputs != inputs or self.graph.outputs_count != len(self.outputs):
             raise ModelError(
                 f"the network takes {self.graph.inputs} inputs to {self.graph.outputs_count} "
                 f"outputs, the card has {inputs} and {len(self.outputs)}"
             )
-        if self.expansion and not self.linear:
-            raise ModelError("only a linear model expands its features")
         for monomial in self.expansion:
             if not 1 <= len(monomial) <= MAX_MONOMIAL_DEGREE:
                 raise ModelError(f"monomials have degree 1 to {MAX_MONOMIAL_DEGREE}")
-            if not 0 <= min(monomial) <= max(monomial) < len(self.features):
-                raise ModelError("a monomial names a feature that does not exist")
+            if not 0 <= min(monomial) <= max(monomial) < units:
+                raise ModelError("a monomial names a unit that does not exist")
             if tuple(sorted(monomial)) != monomial:
-                raise ModelError("a monomial lists its features in ascending order")
+                raise ModelError("a monomial lists its units in ascending order")
         order = [(len(monomial), monomial) for monomial in self.expansion]
         if any(first >= second for first, second in pairwise(order)):
-            raise ModelError("monomials must be distinct and ascend in degree, then in features")
-        # Features first, so that no product of them is beyond a float.
-        reach = max(feature.bound for feature in self.features)
+            raise ModelError("monomials must be distinct and ascend in degree, then in units")
+        # Columns first, so that no product of them is beyond a float.
+        reach = max(column.bound for column in self.features)
         if not (reach <= MAX_INPUT_BOUND and self.input_bound <= MAX_INPUT_BOUND):
             raise ModelError("an input's range is more than 2^64 times its scale")
+        if not self.encrypted_inputs:
+            raise ModelError("a model needs at least one encrypted input")
 
     def _check_weights(self) -> None:
         rows = [matrix for matrix in self.graph.matrices for _ in range(matrix.rows)]
@@ -295,7 +292,7 @@ class ModelCard:
                 raise ModelError("a selection's rows have a single 1")
 
     def _selects(self, matrix: Matrix) -> bool:
-        return isinstance(self.graph.layers[matrix.layer], Selection)
+        return isinstance(self.graph.layers[matrix.layer], PrivateSelection)
 
     def _check_profiles(self) -> None:
         packings = [profile.packing for profile in self.profiles]
@@ -364,18 +361,57 @@ class ModelCard:
         """The model's identity."""
         return digest(CARD_LABEL, self.value())
 
-    @property
+    @cached_property
+    def unit_columns(self) -> tuple[int, ...]:
+        """For each unit the index of its column."""
+        return tuple(
+            index for index, column in enumerate(self.features) for _ in range(column.inputs)
+        )
+
+    @cached_property
+    def unit_bounds(self) -> tuple[float, ...]:
+        """For each unit the largest magnitude it has."""
+        return tuple(self.features[index].bound for index in self.unit_columns)
+
+    @cached_property
     def input_bound(self) -> float:
-        """Largest magnitude of an input: of a normalised feature, or of a monomial."""
-        reach = [feature.bound for feature in self.features]
+        """Largest magnitude of an input: of a unit, or of a monomial."""
+        reach = self.unit_bounds
         if not self.expansion:
             return max(reach)
-        return max(math.prod(reach[index] for index in monomial) for monomial in self.expansion)
+        return max(math.prod(reach[unit] for unit in monomial) for monomial in self.expansion)
 
     @property
     def inputs_count(self) -> int:
-        """K, the inputs of the network: features or monomials."""
+        """K, the inputs of the network: units or monomials."""
         return self.graph.inputs
+
+    @cached_property
+    def plaintext_features(self) -> tuple[int, ...]:
+        """Indices of the columns that servers see."""
+        return tuple(
+            index
+            for index, column in enumerate(self.features)
+            if column.privacy is Privacy.PLAINTEXT
+        )
+
+    @cached_property
+    def plaintext_inputs(self) -> tuple[int, ...]:
+        """Which of the K inputs servers compute: those of plaintext columns alone."""
+        open_columns = set(self.plaintext_features)
+        open_units = [index in open_columns for index in self.unit_columns]
+        if not self.expansion:
+            return tuple(unit for unit, is_open in enumerate(open_units) if is_open)
+        return tuple(
+            place
+            for place, monomial in enumerate(self.expansion)
+            if all(open_units[unit] for unit in monomial)
+        )
+
+    @cached_property
+    def encrypted_inputs(self) -> tuple[int, ...]:
+        """Which of the K inputs clients encrypt: every other."""
+        return tuple(sorted(set(range(self.inputs_count)) - set(self.plaintext_inputs)))
 
     @property
     def linear(self) -> bool:
@@ -472,6 +508,9 @@ class ModelCard:
             self.public_weights,
             self.graph.value(),
             self.expansion,
+            self.local,
+            self.about.value(),
+            self.integer_labels,
         )
 
     def encoded(self) -> bytes:
@@ -487,7 +526,7 @@ class ModelCard:
         """
         if len(data) > MAX_CARD_BYTES:
             raise EncodingError(f"model card of {len(data)} bytes, at most {MAX_CARD_BYTES}")
-        fields = expect_tuple(decode(data), "model card", 17)
+        fields = expect_tuple(decode(data), "model card", 20)
         if fields[0] != PROTOCOL_VERSION or fields[10] != WEIGHT_BITS:
             raise ModelError(f"model card of another protocol version, expected {PROTOCOL_VERSION}")
         stated = expect_text(fields[4], "mode")
@@ -500,7 +539,7 @@ class ModelCard:
             version=expect_text(fields[2], "version"),
             purpose=expect_text(fields[3], "purpose"),
             mode=mode,
-            features=tuple(map(Feature.from_value, expect_tuple(fields[5], "features"))),
+            features=tuple(map(column_from_value, expect_tuple(fields[5], "features"))),
             outputs=_texts(fields[6], "outputs"),
             labels=_texts(fields[7], "labels"),
             link=expect_text(fields[8], "link"),
@@ -515,7 +554,18 @@ class ModelCard:
             expansion=tuple(
                 _ints(monomial, "monomial") for monomial in expect_tuple(fields[16], "expansion")
             ),
+            local=_texts(fields[17], "local columns"),
+            about=About.from_value(fields[18]),
+            integer_labels=expect_bool(fields[19], "integer labels"),
         )
+
+
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
+
+
+def _is_integer(label: str) -> bool:
+    """Whether a label is an integer in its one decimal form, within 64 bits."""
+    return _INTEGER.fullmatch(label) is not None and -(1 << 63) <= int(label) < 1 << 63
 
 
 def _texts(value: Value, name: str) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ class AffineTerm:
         weights: (nnz,), where the entries stand among the model's flat integers; None: all ones.
         factor: exact integer.
         units: rows of the matrix.
+        selects: whether its rows are unit vectors, by what is registered.
     """
 
     source: int
@@ -38,6 +39,7 @@ class AffineTerm:
     weights: Int64s | None
     factor: int
     units: int
+    selects: bool = False
 
     def entries(self, integers: Int64s) -> Int64s:
         """The matrix entries (nnz,), the factor not included."""

@@ -14,12 +14,11 @@ from protocol.encoding import Value
 from protocol.errors import RequestError
 from protocol.model import ModelCard
 from protocol.parameters import MAX_IDENTITY, PROTOCOL_VERSION, Packing, require_words_sized
+from protocol.plaintext import NO_PLAINTEXT_FIELDS
 
 REQUEST_ID_BYTES = 16
 NONCE_BYTES = 32
 SEED_BYTES = 64
-NO_PLAINTEXT_FIELDS = digest("blindproof plaintext fields", ())
-"""Digest of an empty list of plaintext fields (selective encryption is not used)."""
 EMPTY_LOG_HEAD = bytes(32)
 """Previous audit-log head, when no log is kept."""
 
@@ -38,7 +37,7 @@ class Request:
         key_digest: the enrolled key's digest.
         registration_digest: digest of the model's registration proof, 32 zero bytes if public.
         input_digest: digest of the seed-compressed ciphertexts, see `input_digest`.
-        plaintext_digest: salted digest of plaintext fields.
+        plaintext_digest: salted digest of the columns sent in clear, see `protocol.plaintext`.
         log_head: the audit log's previous head.
 
     Raises:
@@ -61,7 +60,7 @@ class Request:
     log_head: bytes = EMPTY_LOG_HEAD
 
     def __post_init__(self) -> None:
-        require_words_sized(self.records)
+        require_records(self.card, self.packing, self.records)
         if len(self.request_id) != REQUEST_ID_BYTES or len(self.nonce) != NONCE_BYTES:
             raise RequestError("request id must have 16 bytes and the nonce 32")
         for text in (self.client_id, self.server_id):
@@ -72,11 +71,6 @@ class Request:
                 raise RequestError(f"{name} must have 32 bytes")
         if len(self.log_head) != 32:
             raise RequestError("log head must have 32 bytes")
-        limit = 1
-        if self.packing is Packing.BATCH:
-            limit = self.card.profile(self.packing).parameters.slots
-        if not 1 <= self.records <= limit:
-            raise RequestError(f"{self.records} records in one request, this packing takes {limit}")
 
     def value(self) -> Value:
         """The canonical value absorbed by the transcript, before any challenge."""
@@ -97,12 +91,15 @@ class Request:
             self.plaintext_digest,
         )
 
-    @property
-    def computation_digest(self) -> bytes:
+    def computation_digest(self, evaluated_digest: bytes) -> bytes:
         """Digest of all that determines the unsanitised output, and of nothing else.
 
         The sanitiser's noise is derived from it: asking twice gives the same noise, so that
-        repeats cannot be averaged away.
+        repeats cannot be averaged away.  Hence the words that are evaluated take the place of the
+        digests of what was sent, of which the salted one is new in each request.
+
+        Args:
+            evaluated_digest: of the K inputs, `RequestInputs.evaluated_digest`.
         """
         return digest(
             "blindproof computation",
@@ -110,10 +107,24 @@ class Request:
                 self.card.digest,
                 self.card.profile(self.packing).value(),
                 self.key_digest,
-                self.input_digest,
-                self.plaintext_digest,
+                evaluated_digest,
             ),
         )
+
+
+def require_records(card: ModelCard, packing: Packing, records: int) -> None:
+    """Refuse a number of records which one request cannot have.
+
+    Raises:
+        ParameterError: a number that is negative or beyond 64 bits.
+        RequestError: none, or more than the packing takes.
+        ModelError: the model does not offer the packing.
+    """
+    require_words_sized(records)
+    slots = card.profile(packing).parameters.slots
+    limit = slots if packing is Packing.BATCH else 1
+    if not 1 <= records <= limit:
+        raise RequestError(f"{records} records in one request, this packing takes {limit}")
 
 
 def input_digest(seeds: tuple[bytes, ...], bodies: Words) -> bytes:

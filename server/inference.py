@@ -74,7 +74,7 @@ class InferenceEngine:
             request=job.request.request_id.hex(),
         )
         with clock.stage("expand"):
-            inputs = job.ciphertexts.words
+            inputs = job.inputs.words
         with clock.stage("evaluate"):
             evaluated = self.evaluate(job, inputs)
         with clock.stage("sanitise"):
@@ -116,7 +116,7 @@ class InferenceEngine:
         """Hide the bare outputs; the noise is a secret function of all that determines them."""
         if job.profile.flooding_log2 is None:
             raise RequestError("a public model's outputs are not sanitised")
-        digest = job.request.computation_digest
+        digest = job.request.computation_digest(job.inputs.evaluated_digest)
         seed = hmac.digest(self._sanitiser_key, digest, hashlib.sha256)
         if job.request.packing is Packing.SINGLE:
             return _sanitised_record(job, evaluated.outputs, job.profile.flooding_log2, seed)
@@ -141,7 +141,7 @@ def answer_relation(job: Job, outputs: Outputs) -> BatchLinearRelation | SingleL
     """What a private linear model's answer claims."""
     if job.key is None:
         raise RequestError("a private answer needs an enrolled key")
-    return linear_relation(job.request, job.ciphertexts, job.key, outputs.arrays)
+    return linear_relation(job.request, job.inputs, job.key, outputs.arrays)
 
 
 def _sanitised_record(job: Job, output: Words, flooding_log2: int, seed: bytes) -> Sanitised:

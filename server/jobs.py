@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fhe_layers.packing import SingleRecordLayout
-from protocol.ciphertexts import SeededCiphertexts
 from protocol.digests import DIGEST_BYTES, Words
 from protocol.errors import RequestError
+from protocol.inputs import RequestInputs
 from protocol.keys import EnrolledKey
 from protocol.model import ModelCard, Profile
 from protocol.parameters import Packing
-from protocol.request import Request
+from protocol.request import Request, require_records
+from server.bundles import ModelBundle
 from server.refusals import Refusal
-from server.registry import ModelBundle
 from wire.inference import InferenceHeader, input_ciphertexts
 from wire.rpc import Reason
 
@@ -29,13 +29,13 @@ class Job:
         bundle: the model.
         key: the client's enrolled key, None for a public model.
         request: who asks what.
-        ciphertexts: the K input ciphertexts, or the one of a single record.
+        inputs: the K inputs, or the one of a single record: ciphertexts and columns in clear.
     """
 
     bundle: ModelBundle
     key: EnrolledKey | None
     request: Request
-    ciphertexts: SeededCiphertexts
+    inputs: RequestInputs
 
     @property
     def profile(self) -> Profile:
@@ -63,6 +63,7 @@ def admit(
 
     Raises:
         Refusal: the request does not fit this server, the model or the key.
+        RequestError: no records, or more than the packing takes.
         ModelError: the model does not offer the packing.
     """
     card = bundle.card
@@ -78,6 +79,13 @@ def admit(
         raise Refusal(
             Reason.REQUEST_REFUSED, f"{header.ciphertexts} ciphertexts announced, not {expected}"
         )
+    columns = len(card.plaintext_features)
+    if header.plaintext_columns != columns:
+        raise Refusal(
+            Reason.REQUEST_REFUSED,
+            f"{header.plaintext_columns} plaintext columns announced, this model has {columns}",
+        )
+    require_records(card, header.packing, header.records)
     if key is None:
         if header.key_digest != bytes(DIGEST_BYTES):
             raise Refusal(Reason.KEY_UNFIT, "a public model takes no key: send 32 zero bytes")
@@ -107,10 +115,8 @@ def keys_used(card: ModelCard, packing: Packing) -> int:
     return len(card.outputs) * (card.graph.output_polys - 1) if packing is Packing.BATCH else 1
 
 
-def request_of(
-    header: InferenceHeader, bundle: ModelBundle, ciphertexts: SeededCiphertexts
-) -> Request:
-    """The request as the transcript absorbs it, with the server's own digest of the input.
+def request_of(header: InferenceHeader, bundle: ModelBundle, inputs: RequestInputs) -> Request:
+    """The request as the transcript absorbs it, with the server's own digests of the inputs.
 
     Raises:
         RequestError: more records than the packing holds.
@@ -125,5 +131,6 @@ def request_of(
         records=header.records,
         key_digest=header.key_digest,
         registration_digest=header.registration_digest,
-        input_digest=ciphertexts.digest,
+        input_digest=inputs.digest,
+        plaintext_digest=inputs.plaintext_digest,
     )

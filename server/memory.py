@@ -20,11 +20,9 @@ from server.jobs import keys_used
 from server.networks import pads_committed, tensors_kept
 from server.refusals import Refusal
 from wire.framing import WORD_BYTES
-from wire.inference import input_ciphertexts, output_shapes
+from wire.inference import input_words, output_shapes
 from wire.rpc import Reason
 
-_COPIES_OF_INPUTS = 3
-"""c_0 as received, and both polynomials once expanded."""
 _COPIES_OF_OUTPUTS = 3
 """Bare, sanitised, and as messages."""
 _COPIES_OF_KEYS = 2
@@ -73,7 +71,7 @@ def inference_bytes(card: ModelCard, packing: Packing) -> int:
     """
     parameters = card.profile(packing).parameters
     polynomial = len(parameters.moduli) * parameters.ring_degree
-    words = _COPIES_OF_INPUTS * input_ciphertexts(card, packing) * polynomial
+    words = input_words(card, packing)
     words += _COPIES_OF_OUTPUTS * sum(map(math.prod, output_shapes(card, packing)))
     if card.mode is Mode.PRIVATE:
         words += _COPIES_OF_PAIRS * keys_used(card, packing) * polynomial

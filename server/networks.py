@@ -86,10 +86,10 @@ def answer_relation(job: Job, outputs: BatchOutputs) -> NetworkRelation:
     """What a private answer claims."""
     if job.key is None:
         raise RequestError("a private answer needs an enrolled key")
-    return network_relation(job.request, job.ciphertexts, job.key, outputs.words)
+    return network_relation(job.request, job.inputs, job.key, outputs.words)
 
 
 def prove_public(job: Job, outputs: BatchOutputs, kept: Mapping[int, Words]) -> bytes:
     """The proof of a public answer: sum-checks, nothing hidden."""
-    statement = public_network(job.request, job.ciphertexts, outputs.words)
+    statement = public_network(job.request, job.inputs, outputs.words)
     return prove_public_network(statement, kept)

@@ -15,15 +15,17 @@ from typing import Any, TypeAlias, TypeVar
 import grpc
 import structlog
 
+from fhe_layers.inputs import request_inputs
 from protocol.errors import EncodingError
 from protocol.keys import EnrolledKey
 from protocol.parameters import Mode
+from server.bundles import ModelBundle
 from server.inference import InferenceEngine
 from server.jobs import Job, admit, request_of
 from server.keys import EnrolledKeyStore, EnrolmentSession, EnrolmentSessions
 from server.memory import MemoryBudget, enrolment_bytes, inference_bytes
 from server.refusals import Refusal, as_refusal
-from server.registry import ModelBundle, ModelRegistry
+from server.registry import ModelRegistry
 from server.settings import ServerSettings
 from wire import rpc
 from wire.enrolment import (
@@ -174,15 +176,16 @@ class Service:
         messages: Stream,
         context: Context,
     ) -> list[bytes]:
-        """Receive the ciphertexts a header announced and compute the response's messages."""
-        assembler = RequestAssembler(bundle.card, header.packing)
+        """Receive the inputs a header announced and compute the response's messages."""
+        assembler = RequestAssembler(bundle.card, header)
         await context.send_initial_metadata(_ADMITTED)
         await self._receive(messages, assembler.add)
-        ciphertexts = assembler.finish()
+        received = assembler.finish()
 
         def answer() -> list[bytes]:
-            request = request_of(header, bundle, ciphertexts)
-            response = self._engine.answer(Job(bundle, key, request, ciphertexts))
+            inputs = request_inputs(bundle.card, header.packing, header.records, *received)
+            request = request_of(header, bundle, inputs)
+            response = self._engine.answer(Job(bundle, key, request, inputs))
             return list(encode_response(header.request_id, response))
 
         return await self._compute(answer)

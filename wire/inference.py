@@ -1,8 +1,8 @@
 """Codec of the inference service.
 
-Symbols: K input ciphertexts, J outputs, L limbs of the inputs, L' <= L limbs kept in the outputs,
-t polynomials of an output (2 for a linear model), N ring degree.  Words `(unit, poly, limb, n)` in
-the NTT domain; c_0 of the inputs as `(K, L, N)`, their c_1 as seeds.
+Symbols: K inputs, K' <= K of them encrypted, P plaintext columns, J outputs, L limbs of the inputs,
+L' <= L limbs kept in the outputs, t polynomials of an output (2 for a linear model), N ring degree.
+Words `(unit, poly, limb, n)` in the NTT domain; c_0 of ciphertexts as `(K', L, N)`, c_1 as seeds.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import numpy as np
 from protocol.ciphertexts import SeededCiphertexts
 from protocol.digests import DIGEST_BYTES, Words
 from protocol.errors import EncodingError
+from protocol.inputs import RequestInputs
 from protocol.model import ModelCard
 from protocol.parameters import MAX_IDENTITY, Packing
+from protocol.plaintext import SALT_BYTES, PlaintextColumns
 from protocol.request import NONCE_BYTES, REQUEST_ID_BYTES, SEED_BYTES, Request
 from wire.framing import (
     WORD_BYTES,
@@ -29,6 +31,7 @@ from wire.framing import (
     words_from_bytes,
     words_to_bytes,
 )
+from wire.plaintext import values_from_bytes, values_to_bytes
 from wire.v1 import inference_pb2 as pb
 
 MAX_PROOF_BYTES = 16 << 20
@@ -42,7 +45,7 @@ _PACKING_CODES = {packing: code for code, packing in _PACKINGS.items()}
 
 @dataclass(frozen=True)
 class InferenceHeader:
-    """Who asks what, and how many ciphertexts follow.  Well-formed, not yet judged."""
+    """Who asks what, and how much follows.  Well-formed, not yet judged."""
 
     request_id: bytes
     nonce: bytes
@@ -54,6 +57,8 @@ class InferenceHeader:
     packing: Packing
     records: int
     ciphertexts: int
+    plaintext_columns: int = 0
+    plaintext_salt: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -104,12 +109,32 @@ class Response:
 
 
 def input_ciphertexts(card: ModelCard, packing: Packing) -> int:
-    """Number of ciphertexts a request has: one per input, or one for a single record."""
-    return card.inputs_count if packing is Packing.BATCH else 1
+    """Number of ciphertexts a request has: K', or one for a single record."""
+    return len(card.encrypted_inputs) if packing is Packing.BATCH else 1
 
 
-def encode_request(request: Request, ciphertexts: SeededCiphertexts) -> Iterator[bytes]:
-    """The messages of one request: header, then seed and c_0 words (K, L, N) of each ciphertext."""
+def input_words(card: ModelCard, packing: Packing) -> int:
+    """Words that the inputs of one request take in memory: for bounds known beforehand.
+
+    Of ciphertexts c_0 as it travels and both polynomials expanded.  With plaintext columns also
+    their values, as bytes and doubles, the encodings, and ciphertexts and encodings joined.
+    """
+    parameters = card.profile(packing).parameters
+    polynomial = len(parameters.moduli) * parameters.ring_degree
+    batch = packing is Packing.BATCH
+    words = 3 * input_ciphertexts(card, packing) * polynomial
+    if card.plaintext_features:
+        records = parameters.slots if batch else 1
+        words += 2 * len(card.plaintext_features) * records
+        words += (len(card.plaintext_inputs) if batch else 1) * polynomial
+        words += 2 * (card.inputs_count if batch else 1) * polynomial
+    return words
+
+
+def encode_request(request: Request, inputs: RequestInputs) -> Iterator[bytes]:
+    """The messages of one request: header, plaintext columns, seed and c_0 of each ciphertext."""
+    ciphertexts, plaintext = inputs.ciphertexts, inputs.plaintext
+    columns = () if plaintext is None else plaintext.values
     yield pb.InferRequest(
         header=pb.InferHeader(
             request_id=request.request_id,
@@ -122,8 +147,13 @@ def encode_request(request: Request, ciphertexts: SeededCiphertexts) -> Iterator
             packing=_PACKING_CODES[request.packing],
             records=request.records,
             ciphertexts=len(ciphertexts.seeds),
+            plaintext_columns=len(columns),
+            plaintext_salt=b"" if plaintext is None else plaintext.salt,
         )
     ).SerializeToString()
+    for index, column in enumerate(columns):
+        values = pb.PlaintextColumn(index=index, values=values_to_bytes(column))
+        yield pb.InferRequest(plaintext=values).SerializeToString()
     pairs = zip(ciphertexts.seeds, ciphertexts.bodies, strict=True)
     for index, (seed, body) in enumerate(pairs):
         chunk = pb.CiphertextChunk(index=index, seed=seed, words=words_to_bytes(body))
@@ -138,6 +168,7 @@ def decode_header(data: bytes) -> InferenceHeader:
     header = message.header
     if header.packing not in _PACKINGS:
         raise EncodingError(f"unknown packing {header.packing}")
+    salt_bytes = SALT_BYTES if header.plaintext_columns else 0
     for text in (header.client_id, header.server_id):
         if not 0 < len(text) <= MAX_IDENTITY:
             raise EncodingError(f"identities must have 1 to {MAX_IDENTITY} characters")
@@ -154,29 +185,64 @@ def decode_header(data: bytes) -> InferenceHeader:
         packing=_PACKINGS[header.packing],
         records=header.records,
         ciphertexts=header.ciphertexts,
+        plaintext_columns=header.plaintext_columns,
+        plaintext_salt=expect_size(header.plaintext_salt, salt_bytes, "plaintext salt"),
     )
 
 
 class RequestAssembler:
-    """Collects the ciphertexts of one request, in order; the model decides their sizes."""
+    """Collects what follows a header, in order: plaintext columns, then ciphertexts.
 
-    def __init__(self, card: ModelCard, packing: Packing) -> None:
-        parameters = card.profile(packing).parameters
+    The model decides how many and how large; the number of records is the header's, which must have
+    been judged before (`protocol.request.require_records`).
+    """
+
+    def __init__(self, card: ModelCard, header: InferenceHeader) -> None:
+        parameters = card.profile(header.packing).parameters
         self._moduli = parameters.moduli
-        shape = (input_ciphertexts(card, packing), len(self._moduli), parameters.ring_degree)
+        count = input_ciphertexts(card, header.packing)
+        shape = (count, len(self._moduli), parameters.ring_degree)
         self._bodies = np.empty(shape, dtype=np.uint64)
         self._seeds: list[bytes] = []
+        self._salt = header.plaintext_salt
+        self._columns = np.empty((len(card.plaintext_features), header.records))
+        self._columns_taken = 0
 
     def add(self, data: bytes) -> None:
-        """Take the next ciphertext.
+        """Take the next message.
 
         Raises:
-            EncodingError: out of order, of the wrong size, or with words that are not canonical.
+            EncodingError: out of order, of the wrong size, or with words or values that are not
+                canonical.
         """
         message = parse(pb.InferRequest, data)
-        if message.WhichOneof("part") != "ciphertext":
-            raise EncodingError("after the header only ciphertexts are expected")
-        chunk, due = message.ciphertext, len(self._seeds)
+        part = message.WhichOneof("part")
+        if part == "plaintext" and not self._columns_complete:
+            self._add_column(message.plaintext)
+        elif part == "ciphertext" and self._columns_complete:
+            self._add_ciphertext(message.ciphertext)
+        else:
+            raise EncodingError(
+                "after the header first the model's plaintext columns, then ciphertexts are "
+                f"expected, not '{part}'"
+            )
+
+    @property
+    def _columns_complete(self) -> bool:
+        return self._columns_taken == len(self._columns)
+
+    def _add_column(self, column: pb.PlaintextColumn) -> None:
+        due = self._columns_taken
+        if column.index != due:
+            raise EncodingError(
+                f"plaintext column {column.index} where {due} of {len(self._columns)} was due"
+            )
+        shape = self._columns[due].shape
+        self._columns[due] = values_from_bytes(column.values, shape, f"plaintext column {due}")
+        self._columns_taken += 1
+
+    def _add_ciphertext(self, chunk: pb.CiphertextChunk) -> None:
+        due = len(self._seeds)
         if chunk.index != due or due == len(self._bodies):
             raise EncodingError(
                 f"ciphertext {chunk.index} where {due} of {len(self._bodies)} was due"
@@ -186,15 +252,21 @@ class RequestAssembler:
         )
         self._seeds.append(expect_size(chunk.seed, SEED_BYTES, "ciphertext seed"))
 
-    def finish(self) -> SeededCiphertexts:
-        """The ciphertexts.
+    def finish(self) -> tuple[SeededCiphertexts, PlaintextColumns | None]:
+        """The ciphertexts, and the plaintext columns of a model that has some.
 
         Raises:
-            EncodingError: ciphertexts are missing.
+            EncodingError: something is missing.
         """
-        if len(self._seeds) != len(self._bodies):
-            raise EncodingError(f"{len(self._seeds)} ciphertexts of {len(self._bodies)}")
-        return SeededCiphertexts(tuple(self._seeds), self._bodies, self._moduli)
+        if not self._columns_complete or len(self._seeds) != len(self._bodies):
+            raise EncodingError(
+                f"{self._columns_taken} plaintext columns of {len(self._columns)} and "
+                f"{len(self._seeds)} ciphertexts of {len(self._bodies)}"
+            )
+        ciphertexts = SeededCiphertexts(tuple(self._seeds), self._bodies, self._moduli)
+        if not len(self._columns):
+            return ciphertexts, None
+        return ciphertexts, PlaintextColumns(self._columns, self._salt)
 
 
 def output_chunks(outputs: Outputs) -> list[Words]:

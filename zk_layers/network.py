@@ -29,11 +29,11 @@ import numpy as np
 import numpy.typing as npt
 
 import kernels
-from protocol.ciphertexts import SeededCiphertexts
 from protocol.digests import words_digest
 from protocol.encoding import Value
 from protocol.errors import RequestError
 from protocol.families import COMMITMENT_DEGREE, OPENING_SIZE, Family, network_families
+from protocol.inputs import RequestInputs
 from protocol.keys import EnrolledKey
 from protocol.parameters import NETWORK_CODE, Mode, Packing
 from protocol.request import Request, output_digest
@@ -55,7 +55,7 @@ from zk_layers.relation import (
     Witness,
 )
 from zk_layers.shortness import Integers, Pieces
-from zk_layers.statement import require_ciphertexts, require_key
+from zk_layers.statement import require_inputs, require_key
 
 Words = npt.NDArray[np.uint64]
 
@@ -386,13 +386,13 @@ class NetworkRelation(Relation):
 
 
 def network_relation(
-    request: Request, ciphertexts: SeededCiphertexts, key: EnrolledKey, outputs: Words
+    request: Request, inputs: RequestInputs, key: EnrolledKey, outputs: Words
 ) -> NetworkRelation:
     """The relation of one private answer: the way to build one from what travelled.
 
     Args:
         request: who asked what.
-        ciphertexts: the inputs.
+        inputs: what was sent, encrypted and in clear.
         key: the client's enrolled key.
         outputs: words (J, t, kept, N).
 
@@ -403,8 +403,8 @@ def network_relation(
     require(card.mode is Mode.PRIVATE, Check.STATEMENT, "a public model has no private proof")
     parameters = card.profile(request.packing).parameters
     limbs = len(parameters.moduli)
-    require_ciphertexts(request, ciphertexts)
+    require_inputs(request, inputs)
     needed = card.graph.outputs_count * (card.graph.output_polys - 1)
     require_key(request, key, needed)
     pairs = key.pairs(needed, limbs)
-    return NetworkRelation(request, ciphertexts.words, pairs, outputs)
+    return NetworkRelation(request, inputs.words, pairs, outputs)

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 import kernels
-from protocol.ciphertexts import SeededCiphertexts
 from protocol.encoding import Value, encode
 from protocol.errors import RequestError
+from protocol.inputs import RequestInputs
 from protocol.parameters import PROTOCOL_VERSION, Mode, Packing
 from protocol.request import Request, output_digest
 from zk_layers.checks import Check, require, require_words
@@ -30,7 +30,7 @@ from zk_layers.reduction.limb import limb_of
 from zk_layers.reduction.rounds import rounds_of
 from zk_layers.reduction.run import Point, Run, Speaker
 from zk_layers.reduction.schedule import Schedule, schedule_of
-from zk_layers.statement import require_ciphertexts
+from zk_layers.statement import require_inputs
 from zk_layers.transcript import Transcript
 
 Words = npt.NDArray[np.uint64]
@@ -138,13 +138,11 @@ class PublicNetwork:
             require(holds, Check.SUM_CHECK, f"an equation of the reductions fails in limb {index}")
 
 
-def public_network(
-    request: Request, ciphertexts: SeededCiphertexts, outputs: Words
-) -> PublicNetwork:
+def public_network(request: Request, inputs: RequestInputs, outputs: Words) -> PublicNetwork:
     """The statement of one public answer: the way to build one from what travelled.
 
     Raises:
         VerificationError: inputs or outputs are not those of the request and its card.
     """
-    require_ciphertexts(request, ciphertexts)
-    return PublicNetwork(request, ciphertexts.words, outputs)
+    require_inputs(request, inputs)
+    return PublicNetwork(request, inputs.words, outputs)

@@ -24,7 +24,7 @@ from protocol.digests import digest
 from protocol.encoding import Value
 from protocol.errors import ModelError
 from protocol.families import COMMITMENT_DEGREE, OPENING_SIZE, WEIGHT_BITS, WEIGHT_BOUND, Family
-from protocol.layers import Selection
+from protocol.layers import PrivateSelection
 from protocol.model import ModelCard
 from protocol.parameters import QUADRATIC_CODE, Mode
 from zk_layers.checks import Check, require
@@ -50,7 +50,7 @@ class RegistrationRelation(Relation):
         matrices = card.graph.matrices
         widths = [matrix.width for matrix in matrices for _ in range(matrix.rows)]
         chosen = [
-            isinstance(card.graph.layers[matrix.layer], Selection)
+            isinstance(card.graph.layers[matrix.layer], PrivateSelection)
             for matrix in matrices
             for _ in range(matrix.rows)
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocol.ciphertexts import SeededCiphertexts
+from protocol.inputs import RequestInputs
 from protocol.keys import EnrolledKey
 from protocol.model import ModelCard
 from protocol.parameters import Packing
@@ -10,17 +10,34 @@ from protocol.request import Request
 from zk_layers.checks import MIN_NO_WRAP_BITS, Check, require
 
 
-def require_ciphertexts(request: Request, ciphertexts: SeededCiphertexts) -> None:
-    """Refuse ciphertexts other than those of the request's digest and parameters.
+def require_inputs(request: Request, inputs: RequestInputs) -> None:
+    """Refuse inputs other than those of the request's digests, parameters and model.
 
     Raises:
         VerificationError: statement.
     """
-    parameters = request.card.profile(request.packing).parameters
+    card, batch = request.card, request.packing is Packing.BATCH
+    parameters = card.profile(request.packing).parameters
     require(
-        ciphertexts.digest == request.input_digest and ciphertexts.moduli == parameters.moduli,
+        inputs.digest == request.input_digest and inputs.moduli == parameters.moduli,
         Check.STATEMENT,
         "the ciphertexts are not the ones the request names",
+    )
+    require(
+        inputs.plaintext_digest == request.plaintext_digest,
+        Check.STATEMENT,
+        "the plaintext columns are not the ones the request names",
+    )
+    encrypted = card.encrypted_inputs if batch else (0,)
+    known = card.plaintext_inputs if batch else (0,) * bool(card.plaintext_inputs)
+    plaintext = inputs.plaintext
+    shape = (0, 0) if plaintext is None else plaintext.values.shape
+    columns = len(card.plaintext_features)
+    require(
+        (inputs.encrypted, inputs.known_inputs) == (encrypted, known)
+        and shape == (columns, request.records * bool(columns)),
+        Check.STATEMENT,
+        "the inputs are not the encrypted and the plaintext ones of the model",
     )
 
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from blindproof.cli.progress import PhaseProgress
-
 if TYPE_CHECKING:
     from client_sdk import Client
 
@@ -71,6 +69,7 @@ def connected(
 ) -> Iterator[Client]:
     """A client of these options, whose work is shown on a terminal once it takes long."""
     from client_sdk import Client, KeyStore
+    from client_sdk.progress import PhaseProgress
 
     store = KeyStore(keys)  # may ask for its passphrase: before anything is drawn
     with (

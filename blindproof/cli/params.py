@@ -220,7 +220,8 @@ def cost_lines(card: ModelCard) -> list[str]:
     lines = []
     for profile in card.profiles:
         if not card.linear:
-            cost = predict_cost(card.graph, profile)
+            encrypted = len(card.encrypted_inputs) / card.inputs_count
+            cost = predict_cost(card.graph, profile).with_encrypted(encrypted)
             lines.append(_cost_line(cost, profile.parameters.slots))
         elif profile.packing is Packing.SINGLE:
             lines.append(_single_cost_line(profile))

@@ -8,7 +8,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from rich.console import Console
@@ -26,7 +26,14 @@ from blindproof.cli.connection import (
     Target,
     connected,
 )
-from blindproof.cli.record_file import read_csv
+from blindproof.cli.parquet_file import (
+    ParquetRecords,
+    is_parquet,
+    parquet_bytes,
+    read_parquet,
+    require_parquet,
+)
+from blindproof.cli.record_file import RecordFile, read_csv
 from blindproof.cli.tables import (
     key_lines,
     kibibytes,
@@ -36,14 +43,18 @@ from blindproof.cli.tables import (
     soundness,
 )
 from protocol.errors import InputError
+from protocol.links import EXP
 from wire.files import write_private
 
 if TYPE_CHECKING:
     from client_sdk import Result
+    from protocol.model import ModelCard
 
 
 def predict(  # noqa: PLR0917  (a command's options)
-    records: Annotated[Path, typer.Argument(help="CSV file with one column per feature.")],
+    records: Annotated[
+        Path, typer.Argument(help="CSV or Parquet file with one column per feature.")
+    ],
     target: Target,
     model: Model,
     keys: Keys,
@@ -56,17 +67,21 @@ def predict(  # noqa: PLR0917  (a command's options)
     packing: Annotated[str, typer.Option(help="auto, batch or single.")] = "auto",
     output: Annotated[
         Path | None,
-        typer.Option(help="Write here, .json or CSV, readable by you alone; else standard output."),
+        typer.Option(
+            help="Write here, .json, .parquet or CSV, readable by you alone; else standard output."
+        ),
     ] = None,
     evidence: Annotated[
         Path | None, typer.Option(help="Write what `blindproof verify` checks offline.")
     ] = None,
 ) -> None:
     """Encrypt records, have them evaluated, verify the proof, decrypt."""
-    read = read_csv(records)
+    read = read_parquet(records) if is_parquet(records) else read_csv(records)
     for path in (output, evidence):
         if path is not None:
             _require_writable(path)
+    if output is not None and is_parquet(output):
+        require_parquet()
     with connected(
         target,
         model,
@@ -79,8 +94,9 @@ def predict(  # noqa: PLR0917  (a command's options)
         max_memory=max_memory,
     ) as client:
         card = client.card()
+        _require_distinct(read, card)
         result = client.predict(read.for_model(card), packing=packing)
-    _write(result, card.outputs, read.lines, output)
+    _write(_columns(card, result, read), result, output)
     if evidence is not None:
         result.save(evidence)
     table = new_table("Verified", "", "")
@@ -113,44 +129,80 @@ def _require_writable(path: Path) -> None:
         InputError: not in an existing directory that can be written, or not a regular file.
     """
     if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no directory {path.parent}")
+        raise InputError(f"{path}: there is no directory {path.parent}, make it first")
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is not a regular file")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: the directory cannot be written")
+        raise InputError(f"{path}: the directory cannot be written, choose another")
 
 
-def _write(
-    result: Result, outputs: tuple[str, ...], lines: tuple[int, ...], path: Path | None
-) -> None:
-    """Released values, labels and scores, one row a record, with its line in the input."""
-    text = (
-        _json(result, outputs, lines)
-        if path is not None and path.suffix == ".json"
-        else _csv(result, outputs, lines)
-    )
+Columns: TypeAlias = list[tuple[str, list[object]]]
+"""What is written: columns by name, one cell a record."""
+
+
+def _write(columns: Columns, result: Result, path: Path | None) -> None:
+    """One row a record."""
     if path is None:
-        typer.echo(text, nl=False)
+        typer.echo(_csv(columns), nl=False)
+    elif path.suffix == ".json":
+        write_private(path, _json(columns, result).encode())
+    elif is_parquet(path):
+        write_private(path, parquet_bytes(columns, _metadata(result)))
     else:
-        write_private(path, text.encode())
+        write_private(path, _csv(columns).encode())
 
 
-def _columns(
-    result: Result, outputs: tuple[str, ...], lines: tuple[int, ...]
-) -> list[tuple[str, list[object]]]:
-    columns: list[tuple[str, list[object]]] = [("line", list(lines))]
-    columns += [
-        (name, list(values)) for name, values in zip(outputs, result.values.T.tolist(), strict=True)
-    ]
+def _require_distinct(read: RecordFile | ParquetRecords, card: ModelCard) -> None:
+    """Refuse, before anything is sent, a table that could not be written with the answers in it.
+
+    Raises:
+        InputError: a column that is copied to the output has the name of one of the model's.
+    """
+    from blindproof.description import RESERVED_OUTPUTS
+
+    taken = {*RESERVED_OUTPUTS, *card.outputs, *_link_names(card)}
+    for name, _ in read.local(card):
+        if name in taken:
+            raise InputError(
+                f"column '{name}' of the input is copied to the output, which has another column "
+                "of this name: rename or drop it"
+            )
+
+
+def _columns(card: ModelCard, result: Result, read: RecordFile | ParquetRecords) -> Columns:
+    """Where a record is in the input, the client's own columns, released outputs, and the link's.
+
+    `line` is a line of a CSV file, or the number of a record of a Parquet file; `score` is the
+    probability of the second of two labels.
+    """
+    columns: Columns = [("line", list(read.lines))]
+    columns += [(name, list(cells)) for name, cells in read.local(card)]
+    columns += list(zip(card.outputs, result.values.T.tolist(), strict=True))
+    if card.link == EXP and result.predictions is not None:
+        columns += list(zip(_link_names(card), result.predictions.T.tolist(), strict=True))
     if result.labels is not None:
-        columns.append(("label", list(result.labels)))
-    if result.scores is not None:
-        columns.append(("score", list(result.scores.tolist())))
+        own = map(int, result.labels) if card.integer_labels else result.labels
+        columns.append(("label", list(own)))
+    if result.probabilities is not None and len(card.labels) == 2:
+        columns.append(("score", result.probabilities[:, 1].tolist()))
     return columns
 
 
-def _csv(result: Result, outputs: tuple[str, ...], lines: tuple[int, ...]) -> str:
-    columns = _columns(result, outputs, lines)
+def _link_names(card: ModelCard) -> list[str]:
+    """Columns of a regression whose link changes its outputs."""
+    return [f"exp({name})" for name in card.outputs] if card.link == EXP else []
+
+
+def _metadata(result: Result) -> dict[str, str]:
+    """What a Parquet file says of all its rows."""
+    return {
+        "blindproof.model": result.model_digest.hex(),
+        "blindproof.error_bound": repr(result.error_bound),
+        "blindproof.soundness_bits": repr(result.soundness_bits),
+    }
+
+
+def _csv(columns: Columns) -> str:
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(name for name, _ in columns)
@@ -158,10 +210,9 @@ def _csv(result: Result, outputs: tuple[str, ...], lines: tuple[int, ...]) -> st
     return stream.getvalue()
 
 
-def _json(result: Result, outputs: tuple[str, ...], lines: tuple[int, ...]) -> str:
+def _json(columns: Columns, result: Result) -> str:
     from client_sdk.verification import outputs_digest
 
-    columns = _columns(result, outputs, lines)
     names = [name for name, _ in columns]
     exact = math.isinf(result.soundness_bits)
     document = {
@@ -181,4 +232,4 @@ def _json(result: Result, outputs: tuple[str, ...], lines: tuple[int, ...]) -> s
             for cells in zip(*(cells for _, cells in columns), strict=True)
         ],
     }
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    return json.dumps(document, indent=2, allow_nan=False, default=str) + "\n"

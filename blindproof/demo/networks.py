@@ -17,11 +17,11 @@ from blindproof.demo.patients import HELD_OUT, MARGIN, SEED
 from blindproof.demo.training import Convolution, Schedule, SquareNetwork, one_hot
 from blindproof.network_publishing import NetworkModel
 from blindproof.publishing import LinearModel
-from fhe_layers.monomials import expand
 from fhe_layers.quantise import quantise
 from fhe_layers.quantise_network import QuantisedNetwork, quantise_network, simulate
 from fhe_layers.spec import NetworkSpec
-from protocol.model import Feature
+from protocol.features import Feature
+from protocol.links import decide
 
 Floats = npt.NDArray[np.float64]
 
@@ -70,8 +70,8 @@ class Trained:
 
     def labels(self, values: Floats) -> tuple[str, ...]:
         """The labels of outputs (records, J), as the model's link decides."""
-        chosen = values.argmax(axis=1) if values.shape[1] > 1 else (values[:, 0] > 0).astype(int)
-        return tuple(self.model.labels[index] for index in chosen)
+        chosen = decide(self.model.link, values)
+        return () if chosen is None else tuple(self.model.labels[index] for index in chosen)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -115,7 +115,7 @@ class OneRecord:
     def exact_values(self) -> Floats:
         """Outputs of the published polynomial in the clear, float64 (1, J)."""
         quantised = quantise(self.model.weights, self.model.intercept)
-        inputs = expand(self.trained.model.normalised(self.held_out), self.model.expansion)
+        inputs = self.model.inputs_of(self.held_out)
         exact: Floats = (inputs @ quantised.weights.T + quantised.bias) * quantised.step
         return exact
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from blindproof.publishing import LinearModel
 from fhe_layers.quantise import quantise
-from protocol.model import Feature
+from protocol.features import Feature
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,10 +45,8 @@ class Patients:
     def exact_values(self) -> Floats:
         """What the published integer model gives in the clear, float64 (patients, 1)."""
         quantised = quantise(self.model.weights, self.model.intercept)
-        centre = np.array([feature.centre for feature in self.model.features])
-        scale = np.array([feature.scale for feature in self.model.features])
-        normalised = (self.held_out - centre) / scale
-        exact: Floats = (normalised @ quantised.weights.T + quantised.bias) * quantised.step
+        inputs = self.model.inputs_of(self.held_out)
+        exact: Floats = (inputs @ quantised.weights.T + quantised.bias) * quantised.step
         return exact
 
 

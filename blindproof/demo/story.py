@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from blindproof.authority import Authority
 from blindproof.collapsed_publishing import publish_collapsed
 from blindproof.demo import tenseal_baseline
 from blindproof.demo.answers import DemonstrationError, HonestAnswer, Study, compare
-from blindproof.demo.authority import Authority
 from blindproof.demo.cheats import Cheat, DishonestEngine
-from blindproof.demo.local_server import server_process, server_thread
 from blindproof.demo.networks import OneRecord, Trained, breast_cancer_mlp, digits_cnn
 from blindproof.demo.patients import Patients, fit
+from blindproof.loopback import server_process, server_thread
 from blindproof.network_publishing import publish_network
 from blindproof.publishing import publish_linear
 from client_sdk import Client, KeyStore, Phase, VerificationError

@@ -18,8 +18,9 @@ import numpy.typing as npt
 from protocol.ciphertexts import SeededCiphertexts
 from protocol.families import WEIGHT_BOUND
 from protocol.graph import Dense, Graph, square
+from protocol.inputs import RequestInputs
 from protocol.keys import EnrolledKey, KeyRequest
-from protocol.layers import Selection
+from protocol.layers import PrivateSelection
 from protocol.model import Feature, ModelCard, Profile
 from protocol.nodes import Affine, Node, Power
 from protocol.parameters import CkksParameters, Mode, Packing
@@ -144,7 +145,7 @@ def random_integers(graph: Graph, seed: int) -> Ints:
     rng = np.random.default_rng(seed)
     parts = []
     for matrix in graph.matrices:
-        if isinstance(graph.layers[matrix.layer], Selection):
+        if isinstance(graph.layers[matrix.layer], PrivateSelection):
             rows = np.eye(matrix.columns, dtype=np.int64)
             parts.append(rows[rng.integers(0, matrix.columns, matrix.rows)])
         else:
@@ -171,7 +172,7 @@ def network_card(
         for start in range(matrix.offset, matrix.offset + matrix.size, matrix.width)
     ]
     bounds = [
-        1 if isinstance(graph.layers[matrix.layer], Selection) else 1 << 17
+        1 if isinstance(graph.layers[matrix.layer], PrivateSelection) else 1 << 17
         for matrix in graph.matrices
         for _ in range(matrix.rows)
     ]
@@ -216,6 +217,11 @@ class Network:
     u: Ints
     errors: tuple[npt.NDArray[np.object_], ...]
     rounding: tuple[npt.NDArray[np.object_], ...] = ()
+
+    @property
+    def sent(self) -> RequestInputs:
+        """The inputs as they travelled, all encrypted."""
+        return RequestInputs.encrypted_only(self.ciphertexts)
 
     @property
     def card(self) -> ModelCard:

@@ -18,6 +18,7 @@ import kernels
 from protocol.ciphertexts import SeededCiphertexts
 from protocol.families import WEIGHT_BOUND
 from protocol.graph import linear_graph
+from protocol.inputs import RequestInputs
 from protocol.keys import EnrolledKey, KeyRequest
 from protocol.model import Feature, ModelCard, Profile
 from protocol.packing import answer_positions, weight_positions
@@ -196,6 +197,11 @@ class Batch:
     e1: npt.NDArray[np.int64]
 
     @property
+    def sent(self) -> RequestInputs:
+        """The inputs as they travelled, all encrypted."""
+        return RequestInputs.encrypted_only(self.ciphertexts)
+
+    @property
     def moduli(self) -> tuple[int, ...]:
         return MODULI
 
@@ -248,6 +254,11 @@ class Single:
     u: npt.NDArray[np.int64]
     e0: tuple[int, ...]
     e1: npt.NDArray[np.int64]
+
+    @property
+    def sent(self) -> RequestInputs:
+        """The inputs as they travelled, all encrypted."""
+        return RequestInputs.encrypted_only(self.ciphertexts)
 
     @property
     def moduli(self) -> tuple[int, ...]:

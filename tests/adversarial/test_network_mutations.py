@@ -240,13 +240,13 @@ def test_a_proof_shown_for_another_statement(make):
 def test_a_relation_is_stated_about_what_the_request_names():
     answer = two_outputs()
     rng = np.random.default_rng(3)
-    good = network_relation(answer.request, answer.ciphertexts, answer.enrolled, answer.outputs)
+    good = network_relation(answer.request, answer.sent, answer.enrolled, answer.outputs)
     assert refused_by(good, network_proof(two_outputs)) is None
 
     def stated(**changes) -> Check | None:
         parts = {
             "request": answer.request,
-            "ciphertexts": answer.ciphertexts,
+            "inputs": answer.sent,
             "key": answer.enrolled,
             "outputs": answer.outputs,
         }
@@ -260,7 +260,7 @@ def test_a_relation_is_stated_about_what_the_request_names():
     many = make_key(rng, needed + 1)
     assert stated(key=many, request=replace(answer.request, key_digest=many.digest)) is None
     assert stated(key=many) is Check.STATEMENT
-    assert stated(ciphertexts=one_output().ciphertexts) is Check.STATEMENT
+    assert stated(inputs=one_output().sent) is Check.STATEMENT
     assert stated(outputs=answer.outputs[:, :2]) is Check.STATEMENT
     for field in ("client_id", "server_id"):
         other = replace(answer.request, **{field: "another"})
@@ -277,7 +277,7 @@ def another_key(answer: Network):
     forged = replace(answer, keys=keys).answered()
     proof = prove_network(forged.relation, forged.secrets, SERVER_KEY)
     return lambda: verify_network(
-        network_relation(answer.request, answer.ciphertexts, enrolled, forged.outputs), proof
+        network_relation(answer.request, answer.sent, enrolled, forged.outputs), proof
     )
 
 

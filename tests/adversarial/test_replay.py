@@ -8,6 +8,7 @@ import pytest
 
 from protocol.ciphertexts import SeededCiphertexts
 from protocol.errors import RequestError, VerificationError
+from protocol.inputs import RequestInputs
 from tests.adversarial.altered_answers import other_requests
 from tests.adversarial.malicious_prover import (
     CLAMPED,
@@ -94,10 +95,10 @@ def test_input_words_that_are_not_those_of_the_digest(batch, batch_proof):
 
 @pytest.mark.rejects("C-08")
 def test_the_relation_made_from_what_travelled(batch, batch_proof, single, single_proof):
-    built = linear_relation(batch.request, batch.ciphertexts, batch.enrolled, batch.outputs)
+    built = linear_relation(batch.request, batch.sent, batch.enrolled, batch.outputs)
     assert refusal(lambda: verify_linear(built, batch_proof)) is None
     outputs = (single.mask, single.body)
-    built_single = linear_relation(single.request, single.ciphertexts, single.enrolled, outputs)
+    built_single = linear_relation(single.request, single.sent, single.enrolled, outputs)
     assert refusal(lambda: verify_linear(built_single, single_proof)) is None
 
 
@@ -125,8 +126,9 @@ def test_a_relation_of_ciphertexts_or_keys_which_the_request_does_not_name(two_o
         owner = replace(key.request, **{f"{part}_id": "somebody else"})
         key = replace(key, request=owner)
         request = replace(request, key_digest=key.digest)
+    inputs = RequestInputs.encrypted_only(ciphertexts)
     with pytest.raises(VerificationError) as refused:
-        linear_relation(request, ciphertexts, key, two_outputs.outputs)
+        linear_relation(request, inputs, key, two_outputs.outputs)
     assert refused.value.check == Check.STATEMENT
 
 

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from client_sdk.evidence import Evidence, decode_evidence, encode_evidence
+from fhe_layers.inputs import request_inputs
 from protocol.ciphertexts import SeededCiphertexts
-from protocol.errors import BlindproofError
+from protocol.errors import BlindproofError, EncodingError
+from protocol.inputs import RequestInputs
 from protocol.keys import EnrolledKey, KeyRequest
 from protocol.model import ModelCard
 from protocol.parameters import Packing
-from protocol.request import Request
+from protocol.request import Request, require_records
+from tests.adversarial.plaintext_scenario import asked, mixed_records
 from tests.integration import example_models
 from tests.integration.test_networks import BUNDLES
 from wire.enrolment import CompletionAssembler, decode_begin, encode_begin, encode_completion
@@ -99,7 +102,9 @@ def evidence(bundle) -> Evidence:
         request,
         bundle.registration_proof,
         Enrolment(key, rng.bytes(500)),
-        SeededCiphertexts((bytes(64),), words(1, limbs, degree), parameters.moduli),
+        RequestInputs.encrypted_only(
+            SeededCiphertexts((bytes(64),), words(1, limbs, degree), parameters.moduli)
+        ),
         SingleOutputs(words(limbs, degree), words(1, limbs)),
         rng.bytes(1000),
     )
@@ -145,12 +150,13 @@ def test_streams_of_requests_responses_and_enrolments(bundle, evidence):
     rng = random.Random("streams")
     card, request = bundle.card, evidence.request
     response = Response(evidence.outputs, evidence.proof, ServerTimings())
-    header, *ciphertexts = encode_request(request, evidence.ciphertexts)
+    header, *ciphertexts = encode_request(request, evidence.inputs)
     _, *enrolment = encode_completion(bytes(16), evidence.enrolment.key.b, evidence.proof)
 
     def receive_request(messages) -> None:
+        # Whatever header the bytes give, the messages after it are judged by the true one.
         decode_header(messages[0])
-        assembler = RequestAssembler(card, Packing.SINGLE)
+        assembler = RequestAssembler(card, decode_header(header))
         for message in messages[1:]:
             assembler.add(message)
         assembler.finish()
@@ -183,3 +189,36 @@ def test_streams_of_requests_responses_and_enrolments(bundle, evidence):
                 receive(changed)
             except BlindproofError:
                 continue
+
+
+def test_requests_with_columns_in_clear():
+    """What is taken in spite of a mutation is declared, finite and complete."""
+    rng = random.Random("columns")
+    job = asked(Packing.BATCH, mixed_records(3))
+    card = job.request.card
+    genuine = list(encode_request(job.request, job.inputs))
+
+    def receive(messages) -> None:
+        header = decode_header(messages[0])
+        if header.packing is not Packing.BATCH or header.plaintext_columns != 4:
+            raise EncodingError("refused when the header is judged")
+        require_records(card, header.packing, header.records)
+        assembler = RequestAssembler(card, header)
+        for message in messages[1:]:
+            assembler.add(message)
+        ciphertexts, plaintext = assembler.finish()
+        inputs = request_inputs(card, header.packing, header.records, ciphertexts, plaintext)
+        assert np.isfinite(inputs.plaintext.values).all()
+        assert inputs.plaintext.values.shape == (4, header.records)
+
+    receive(genuine)
+    for _ in range(MUTATIONS):
+        changed = list(genuine)
+        index = rng.randrange(len(changed))
+        changed[index] = mutate(changed[index], rng)
+        if rng.random() < 0.3:
+            rng.shuffle(changed)
+        try:
+            receive(changed)
+        except BlindproofError:
+            continue

@@ -14,7 +14,9 @@ from client_sdk.evidence import Evidence, decode_evidence, encode_evidence
 from client_sdk.verification import accept_model, verify_answer
 from protocol.encoding import Value, decode, encode
 from protocol.errors import BlindproofError
+from protocol.parameters import Packing
 from server.registry import ModelRegistry
+from tests.adversarial.plaintext_scenario import ENGINE, asked, evidence_of, mixed_records
 from tests.integration.conftest import World
 from tests.integration.example_models import records
 from tests.integration.test_networks import BUNDLES
@@ -22,6 +24,8 @@ from zk_layers.verify import verify_enrolment
 
 MUTATIONS = 2000
 NETWORK_MUTATIONS = 200
+REQUEST_FIELD, PLAINTEXT_FIELD = 3, 6
+"""Of an answer in an evidence file."""
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +107,22 @@ def test_no_changed_answer_of_a_network_is_accepted(world: World, model: str):
             verify(encode((form, (altered,))), served.digest)
 
 
+@pytest.mark.parametrize("packing", list(Packing), ids=str)
+def test_no_changed_plaintext_column_is_accepted(packing: Packing):
+    """Every leaf of salt and values, and the request's fields beside them."""
+    job = asked(packing, mixed_records(1 if packing is Packing.SINGLE else 3))
+    evidence = evidence_of(job, ENGINE.answer(job))
+    pinned = job.bundle.digest
+    verify(encode_evidence((evidence,)), pinned)
+    rng = random.Random(f"plaintext {packing}")
+    form, (fields,) = decode(encode_evidence((evidence,)))
+    for number in range(NETWORK_MUTATIONS):
+        index = (PLAINTEXT_FIELD, REQUEST_FIELD)[number % 4 == 0]
+        altered = (*fields[:index], changed(fields[index], rng), *fields[index + 1 :])
+        with pytest.raises(BlindproofError):
+            verify(encode((form, (altered,))), pinned)
+
+
 def test_an_answer_to_another_question_is_not_accepted(world: World, genuine: Evidence):
     """Replays across nonce, tenant, server, record count, and of another's ciphertexts."""
     request = genuine.request
@@ -111,7 +131,6 @@ def test_an_answer_to_another_question_is_not_accepted(world: World, genuine: Ev
         {"request_id": bytes(16)},
         {"client_id": "another tenant"},
         {"server_id": "another server"},
-        {"plaintext_digest": bytes(32)},
         {"log_head": bytes([1]) * 32},
     ):
         altered = replace(genuine, request=replace(request, **change))
@@ -119,6 +138,7 @@ def test_an_answer_to_another_question_is_not_accepted(world: World, genuine: Ev
             verify(encode_evidence((altered,)), world.models["private"].digest)
     bodies = genuine.ciphertexts.bodies.copy()
     bodies[0, 0, 0] ^= np.uint64(1)
-    altered = replace(genuine, ciphertexts=replace(genuine.ciphertexts, bodies=bodies))
+    ciphertexts = replace(genuine.ciphertexts, bodies=bodies)
+    altered = replace(genuine, inputs=replace(genuine.inputs, ciphertexts=ciphertexts))
     with pytest.raises(BlindproofError):
         verify(encode_evidence((altered,)), world.models["private"].digest)

@@ -115,7 +115,7 @@ def test_mutated_requests_get_typed_statuses_and_the_next_client_is_served(world
     rng = random.Random("fuzz mutations")
     with world.client() as client:
         evidence = client.predict(records(1)).evidence[0]
-    recorded = list(encode_request(evidence.request, evidence.ciphertexts))
+    recorded = list(encode_request(evidence.request, evidence.inputs))
     check(statuses(world, rpc.INFER, [mutated(recorded, rng) for _ in range(200)]))
     with world.client() as client:
         result = client.predict(records(2))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import structlog
 
-from blindproof.demo.authority import Authority
+from blindproof.authority import Authority
 from blindproof.demo.cheats import DishonestEngine
-from blindproof.demo.local_server import server_thread
+from blindproof.loopback import server_thread
 from client_sdk import Client, KeyStore, Phase
 from protocol.parameters import Mode
 from server.registry import ModelBundle, ModelRegistry

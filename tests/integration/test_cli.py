@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,16 @@ from typer.testing import CliRunner
 
 from blindproof.cli import app
 from blindproof.demo.cheats import Cheat
-from blindproof.demo.local_server import server_thread
+from blindproof.loopback import server_thread
+from blindproof.publishing import publish_linear
 from client_sdk import verify_evidence
+from protocol.features import Category, Feature, Thermometer
 from protocol.graph import Dense, Graph, square
 from server.registry import ModelRegistry
 from tests.integration.conftest import PASSPHRASE, World
 from tests.integration.example_models import (
     exact_values,
+    linear_model,
     network_bundle,
     network_profile,
     network_values,
@@ -124,6 +128,46 @@ def test_predict_writes_json_or_to_standard_output(tmp_path, arguments):
     shown = CliRunner().invoke(app, ["predict", *arguments])
     assert shown.stdout.splitlines()[0] == "line,y0,label,score"
     assert len(shown.stdout.splitlines()) == 6
+
+
+def test_categories_missing_values_and_the_clients_own_columns(world: World, tmp_path, arguments):
+    card = publish_linear(
+        world.settings.models,
+        replace(
+            linear_model(),
+            name="columns",
+            features=(
+                Feature("age", 0.0, 100.0, 50.0, 50.0, missing=25.0),
+                Thermometer("steps", 0.0, 9.0, (2.0, 5.0)),
+                Category("colour", ("blue", "red")),
+            ),
+            weights=np.array([[1.0, 0.5, 0.25, -1.0, 2.0]]),
+            intercept=np.array([0.5]),
+            labels=("0", "1"),
+            integer_labels=True,
+            local=("patient",),
+        ),
+        mode="public",
+    )
+    path, output = tmp_path / "mixed.csv", tmp_path / "out.json"
+    path.write_text("patient,colour,steps,age\n007,red,3,100\n,blue,1.5,\n")
+    rest = [option for option in arguments[1:] if not option.startswith("--model")]
+    options = [f"--model={card.digest.hex()}", *rest]
+    result = CliRunner().invoke(app, ["predict", str(path), *options, f"--output={output}"])
+    assert result.exit_code == 0, result.output
+    first, second = json.loads(output.read_text())["predictions"]
+    assert list(first) == ["line", "patient", "y0", "label", "score"]
+    assert (first["line"], first["patient"], first["label"]) == (2, "007", 1)
+    assert (second["line"], second["patient"], second["label"]) == (3, "", 0)
+    assert first["y0"] == pytest.approx(4.0, abs=1e-3)
+    assert second["y0"] == pytest.approx(-1.0, abs=1e-3)
+    assert second["score"] == pytest.approx(1 / (1 + np.e), abs=1e-3)
+
+    path.write_text("colour,steps,age\ngreen,3,100\n")
+    refused = CliRunner().invoke(app, ["predict", str(path), *options])
+    assert refused.exit_code == 2
+    assert "column 'colour', line 2: none of the categories" in refused.stderr
+    assert "green" not in refused.output
 
 
 def test_json_says_which_answers_it_holds_as_verify_does(world: World, tmp_path, arguments):

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blindproof.demo.authority import Authority
-from blindproof.demo.local_server import server_thread
+from blindproof.authority import Authority
+from blindproof.loopback import server_thread
 from blindproof.network_publishing import NetworkModel, publish_network, quantised_model
 from client_sdk import Client, KeyStore
 from fhe_layers.quantise_network import simulate

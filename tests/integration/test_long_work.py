@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from blindproof.demo.cheats import Cheat
-from blindproof.demo.local_server import server_thread
+from blindproof.loopback import server_thread
 from client_sdk import Client, list_models
 from server.inference import InferenceEngine
 from server.jobs import Job

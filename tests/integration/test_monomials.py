@@ -14,10 +14,11 @@ from blindproof.demo.cheats import Cheat
 from blindproof.network_publishing import NetworkModel, quantised_model
 from blindproof.publishing import rounding_of
 from client_sdk import Client, ModelError, RangeError, VerificationError, verify_evidence
-from client_sdk.encryption import encrypt
 from client_sdk.verification import accept_model
+from fhe_layers.packing import fixed_point
 from fhe_layers.quantise_network import simulate
 from fhe_layers.spec import SQUARE, DenseSpec, NetworkSpec, PolynomialSpec
+from protocol.ciphertexts import SeededCiphertexts
 from protocol.model import Feature, ModelCard
 from protocol.parameters import Mode, Packing
 from server.registry import ModelBundle, ModelRegistry
@@ -206,9 +207,11 @@ def test_values_that_are_no_monomials_read_a_coefficient(world: World, monkeypat
     ModelRegistry(world.home / "models").publish(private)
     chosen = np.zeros((1, private.card.inputs_count))
 
-    def encrypt_chosen(context, packing, values, expansion):
-        del values, expansion
-        return encrypt(context, packing, chosen)
+    def encrypt_chosen(context, card, packing, raw):
+        del raw
+        scale = card.profile(packing).parameters.input_scale_log2
+        seed, body = context.encrypt_coefficients(fixed_point(chosen[0], scale))
+        return SeededCiphertexts((seed,), body[None], context.parameters.moduli)
 
     monkeypatch.setattr("client_sdk.aio.encrypt", encrypt_chosen)
     step = private.card.unit / 2**15

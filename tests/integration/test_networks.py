@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from blindproof.demo.cheats import Cheat
-from blindproof.demo.local_server import server_thread
+from blindproof.loopback import server_thread
 from client_sdk import (
     Client,
     EncodingError,
@@ -358,14 +358,14 @@ def test_a_key_with_too_few_pairs_is_refused_and_the_number_is_said(published: W
         messages = encode_completion(challenge.session_id, key.b, proof)
         channel.stream_unary(rpc.COMPLETE_ENROLMENT.path)(messages, timeout=60)
     request = replace(evidence.request, key_digest=key.digest)
-    reason, detail = outcome(published, list(encode_request(request, evidence.ciphertexts)))
+    reason, detail = outcome(published, list(encode_request(request, evidence.inputs)))
     assert reason == Reason.KEY_UNFIT
     assert "enrol again with 2" in detail
 
 
 @pytest.mark.parametrize("keep", [slice(0, -1), slice(1, None), slice(0, 1)])
 def test_a_request_with_ciphertexts_missing_is_refused(published: World, asked, keep):
-    header, *rest = encode_request(asked.evidence[0].request, asked.evidence[0].ciphertexts)
+    header, *rest = encode_request(asked.evidence[0].request, asked.evidence[0].inputs)
     assert outcome(published, [header, *rest[keep]])[0] == Reason.MALFORMED
 
 
@@ -373,7 +373,7 @@ def test_a_single_record_is_not_for_networks(published: World, asked):
     request = asked.evidence[0].request
     from wire.v1 import inference_pb2 as pb
 
-    header, *rest = encode_request(request, asked.evidence[0].ciphertexts)
+    header, *rest = encode_request(request, asked.evidence[0].inputs)
     message = pb.InferRequest.FromString(header)
     message.header.packing = pb.PACKING_SINGLE
     reason, detail = outcome(published, [message.SerializeToString(), *rest])

@@ -117,7 +117,7 @@ def test_array_frame_and_dicts_are_the_same_records(world: World):
         assert np.abs(result.values - results[0].values).max() <= 2 * result.error_bound
 
 
-def test_labels_and_scores_follow_the_link(world: World):
+def test_labels_and_probabilities_follow_the_link(world: World):
     rows = records(20)
     with world.client() as client:
         logistic = client.predict(rows)
@@ -125,10 +125,10 @@ def test_labels_and_scores_follow_the_link(world: World):
         argmax = client.predict(rows)
     exact = exact_values(world.models["private"], rows)[:, 0]
     assert logistic.labels == tuple("yes" if value > 0 else "no" for value in exact)
-    assert logistic.scores == pytest.approx(1 / (1 + np.exp(-exact)), abs=1e-6)
+    assert logistic.probabilities[:, 1] == pytest.approx(1 / (1 + np.exp(-exact)), abs=1e-6)
     best = exact_values(world.models["public"], rows).argmax(axis=1)
     assert argmax.labels == tuple(f"class {index}" for index in best)
-    assert argmax.scores is None
+    assert argmax.probabilities is None
 
 
 @pytest.mark.accepts("C-42")

@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from blindproof.demo.cheats import Cheat
-from blindproof.demo.local_server import server_thread
+from blindproof.loopback import server_thread
 from client_sdk import Client
 from protocol.keys import KeyRequest
 from tests.integration.conftest import World
@@ -29,7 +29,7 @@ def sent(world: World) -> list[bytes]:
     world.engine.cheat = Cheat.NONE
     with world.client() as client:
         evidence = client.predict(records(2), packing="batch").evidence[0]
-    return list(encode_request(evidence.request, evidence.ciphertexts))
+    return list(encode_request(evidence.request, evidence.inputs))
 
 
 @contextmanager

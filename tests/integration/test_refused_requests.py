@@ -10,9 +10,9 @@ import grpc
 import numpy as np
 import pytest
 
-from blindproof.demo.authority import Authority
+from blindproof.authority import Authority
 from blindproof.demo.cheats import Cheat
-from blindproof.demo.local_server import LocalServerError, server_thread
+from blindproof.loopback import LocalServerError, server_thread
 from client_sdk import (
     Client,
     EnrolmentError,
@@ -55,7 +55,7 @@ def sent(world: World) -> dict[str, list[bytes]]:
 
 def _messages(result: Result, request: Request | None = None):
     evidence = result.evidence[0]
-    return encode_request(request or evidence.request, evidence.ciphertexts)
+    return encode_request(request or evidence.request, evidence.inputs)
 
 
 def infer(world: World, messages: list[bytes]) -> tuple[grpc.StatusCode, str]:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
-from blindproof.demo.local_server import LocalServerError, server_thread
+from blindproof.loopback import LocalServerError, server_thread
 from protocol.errors import BlindproofError
 from server.inference import InferenceEngine
 from server.main import ServerError, engine_of

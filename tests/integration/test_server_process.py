@@ -14,7 +14,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from blindproof.demo.local_server import LocalServerError, server_process
+from blindproof.loopback import LocalServerError, server_process
 from tests.integration.conftest import World
 from wire import rpc
 from wire.models import decode_list, encode_list_request, encode_model_request

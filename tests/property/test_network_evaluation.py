@@ -14,9 +14,12 @@ from protocol.graph import (
     Add,
     Conv2d,
     Dense,
+    Gather,
     Graph,
+    GroupedSelection,
     Mul,
     Polynomial,
+    PrivateSelection,
     Scale,
     Selection,
     SumPool,
@@ -47,7 +50,7 @@ def layers(draw, shapes):
     source = len(shapes) - 1
     units, polys = shapes[source]
     equal = [i for i, (other, _) in enumerate(shapes) if other == units]
-    kinds = ["dense", "selection", "conv", "pool", "scale", "add"]
+    kinds = ["dense", "selection", "grouped", "gather", "conv", "pool", "scale", "add"]
     if 2 * polys - 1 <= MAX_POLYS:
         kinds += ["square", "polynomial", "mul"]
     kind = draw(st.sampled_from(kinds))
@@ -64,10 +67,15 @@ def layers(draw, shapes):
         lower = draw(st.lists(st.integers(-9, 9), min_size=degree, max_size=degree))
         leading = draw(st.sampled_from([-65535, -1, 1, 2]))
         return Polynomial(source, (*lower, leading), draw(st.integers(0, 20)))
+    parts = st.sampled_from([part for part in range(1, units + 1) if units % part == 0])
     factors = [i for i in equal if shapes[i][1] + polys - 1 <= MAX_POLYS]
     return {
         "dense": lambda: Dense(source, draw(small)),
-        "selection": lambda: Selection(source, draw(small)),
+        "selection": lambda: Selection(source, draw(small), draw(parts)),
+        "grouped": lambda: GroupedSelection(source, draw(parts)),
+        "gather": lambda: Gather(
+            source, tuple(draw(st.lists(st.integers(0, units - 1), min_size=1, max_size=6)))
+        ),
         "scale": lambda: Scale(source, draw(st.sampled_from([-(2**31) + 1, -1, 3, 2**31 - 1]))),
         "add": lambda: Add(source, draw(st.sampled_from(equal))),
         "square": lambda: square(source),
@@ -93,7 +101,7 @@ def model_integers(graph, rng):
     extreme = rng.choice([-LIMIT, -1, 0, 1, LIMIT], integers.size)
     integers = np.where(rng.random(integers.size) < 0.3, extreme, integers)
     for matrix in graph.matrices:
-        if isinstance(graph.layers[matrix.layer], Selection):
+        if isinstance(graph.layers[matrix.layer], PrivateSelection):
             rows = np.zeros((matrix.rows, matrix.columns), dtype=np.int64)
             rows[np.arange(matrix.rows), rng.integers(0, matrix.columns, matrix.rows)] = 1
             integers[matrix.offset :][: matrix.size] = rows.reshape(-1)

@@ -14,7 +14,9 @@ from protocol.graph import (
     Add,
     Conv2d,
     Dense,
+    Gather,
     Graph,
+    GroupedSelection,
     Mul,
     Polynomial,
     Scale,
@@ -41,9 +43,24 @@ def evaluate(
             result = [_sum(zip(row, x, strict=False)) + (row[-1] << scale) for row in rows]
             scale += WEIGHT_BITS
         elif isinstance(layer, Selection):
-            rows = _take(weights, offset, layer.units, len(x))
-            offset += layer.units * len(x)
-            result = [_sum(zip(row, x, strict=True)) for row in rows]
+            channels = len(x) // layer.positions
+            rows = _take(weights, offset, layer.units, channels)
+            offset += layer.units * channels
+            result = [
+                _sum(zip(row, x[position :: layer.positions], strict=True))
+                for row in rows
+                for position in range(layer.positions)
+            ]
+        elif isinstance(layer, GroupedSelection):
+            columns = len(x) // layer.groups
+            rows = _take(weights, offset, layer.groups, columns)
+            offset += layer.groups * columns
+            result = [
+                _sum(zip(row, x[group * columns :][:columns], strict=True))
+                for group, row in enumerate(rows)
+            ]
+        elif isinstance(layer, Gather):
+            result = [x[unit] for unit in layer.units]
         elif isinstance(layer, Conv2d):
             rows = _take(weights, offset, layer.channels, layer.taps + 1)
             offset += layer.channels * (layer.taps + 1)

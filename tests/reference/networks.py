@@ -11,6 +11,8 @@ from fhe_layers.spec import (
     Conv2dSpec,
     DenseSpec,
     FlattenSpec,
+    GatherSpec,
+    GroupedSelectionSpec,
     LayerSpec,
     MulSpec,
     NetworkSpec,
@@ -81,6 +83,41 @@ def residual_network(seed: int = 0) -> NetworkSpec:
             dense(rng, 4, 2),  # 9
         ),
     )
+
+
+def forest(
+    trees: int = 2, features: int = 3, thresholds: int = 4, depth: int = 3, seed: int = 0
+) -> NetworkSpec:
+    """Trees as polynomials of comparisons, on bits (features, thresholds).
+
+    A tree of depth d is a sum of products of up to d comparisons, each of which is a private
+    choice of a feature, then of a threshold: one dense layer for each degree, and their sum.
+    """
+    rng = np.random.default_rng(seed)
+    nodes = 2**depth - 1
+    count = trees * nodes
+    layers: list[LayerSpec] = [
+        SelectionSpec(rng.integers(0, features, count).tolist(), positions=thresholds),
+        GroupedSelectionSpec(rng.integers(0, thresholds, count).tolist()),
+    ]
+    bits, parts = len(layers), [dense(rng, count, 1, len(layers))]
+    pairs = [(0, 1), (0, 2)] if depth == 2 else [(0, 1), (0, 2), (0, 4), (0, 6), (2, 5), (2, 6)]
+    triples = [] if depth == 2 else [(0, 3), (0, 4), (1, 5), (1, 6)]  # a pair and a comparison
+    left, width = bits, nodes
+    for joined in filter(None, (pairs, triples)):
+        for source, stride, side in ((left, width, 0), (bits, nodes, 1)):
+            units = [t * stride + pair[side] for t in range(trees) for pair in joined]
+            layers.append(GatherSpec(units, source))
+        layers.append(MulSpec(len(layers) - 1, len(layers)))
+        left, width = len(layers), len(joined)
+        parts.append(dense(rng, trees * width, 1, left))
+    first = len(layers) + 1
+    layers += parts
+    total = first
+    for part in range(first + 1, first + len(parts)):
+        layers.append(AddSpec(total, part))
+        total = len(layers)
+    return NetworkSpec((features * thresholds,), tuple(layers))
 
 
 def inputs(spec: NetworkSpec, records: int = 7, seed: int = 1) -> np.ndarray:

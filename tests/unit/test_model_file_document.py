@@ -13,13 +13,15 @@ import pytest
 from pydantic import BaseModel
 
 from blindproof.layer_file import LayerFile
-from blindproof.model_file import FeatureFile, ModelFile
+from blindproof.model_file import CategoryFile, ModelFile, NumberFile, ThermometerFile
 from blindproof.network_publishing import NetworkModel, publish_network
 from blindproof.publishing import LinearModel, publish_linear
 from protocol.families import MAX_INTEGERS
+from protocol.features import Category, Feature, Privacy, Thermometer
 from protocol.graph import MAX_ENTRIES, MAX_POLYS
 from protocol.keys import MAX_KEYS
 from protocol.layers import MAX_LAYERS, MAX_UNITS
+from protocol.links import LINKS, labels_count
 from protocol.model import MAX_INPUT_BOUND
 from protocol.parameters import MAX_MODULUS_BITS
 
@@ -83,6 +85,10 @@ def test_every_example_is_published(examples, tmp_path):
     card = publish_linear(tmp_path, model, mode=file.mode, packings=file.packings)
     assert [profile.packing for profile in card.profiles] == ["batch"]
     assert len(card.public_weights) == 3
+    assert [type(column) for column in card.features] == [Feature, Feature, Thermometer, Category]
+    assert card.features[0].privacy is Privacy.PLAINTEXT
+    assert (card.inputs_count, card.plaintext_inputs, card.local) == (5, (0,), ("patient",))
+    assert card.about.metrics == (("accuracy", 0.8),)
 
 
 def test_the_convolutional_example_computes_what_the_document_says(examples):
@@ -112,13 +118,31 @@ def test_the_residual_example_computes_what_the_document_says(examples):
     assert np.allclose(model.network.forward(model.normalised(record)), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("column", "file"), [("field | of", ModelFile), ("field", FeatureFile)])
-def test_the_tables_of_fields_are_complete(document: str, column: str, file: type[BaseModel]):
-    # Both tables begin with a column `field`; the features' is the second.
-    start = document if file is ModelFile else document.split("Each of the `features`")[1]
-    rows = table(start, column)
-    named = [name for row in rows for name in code(row[0])]
+def test_the_table_of_fields_is_complete(document: str):
+    named = [name for row in table(document, "field | of") for name in code(row[0])]
+    assert sorted(named) == sorted(ModelFile.model_fields)
+
+
+@pytest.mark.parametrize("file", [NumberFile, ThermometerFile, CategoryFile])
+def test_the_table_of_a_features_fields_is_complete(document: str, file: type[BaseModel]):
+    (kind,) = get_args(file.model_fields["kind"].annotation)
+    _, features = document.split("Each of the `features`")
+    named = [
+        name
+        for fields, kinds, *_ in table(features, "field | of")
+        if kinds == "all" or kind in kinds.split(", ")
+        for name in code(fields)
+    ]
     assert sorted(named) == sorted(file.model_fields)
+
+
+def test_the_table_of_links_is_the_codes(document: str):
+    counts = {"none": 0, "two": 2, "one per output": 3}
+    for link, outputs, labels, _ in table(document, "link"):
+        found = labels_count(*code(link), 3 if outputs == "two or more" else 1)
+        assert found == counts[labels]
+    named = {name for link, *_ in table(document, "link") for name in code(link)}
+    assert named == set(LINKS) == set(get_args(ModelFile.model_fields["link"].annotation))
 
 
 def test_the_table_of_layers_is_complete(document: str):

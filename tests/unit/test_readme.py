@@ -21,6 +21,24 @@ def _blocks(root: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
 
 
+def test_ten_lines_lead_from_a_fitted_model_to_verified_predictions(
+    repository_root: Path, capsys: pytest.CaptureFixture[str]
+):
+    ten, *_ = _blocks(repository_root, "python")
+    assert len(ten.splitlines()) <= 10
+    names: dict[str, Any] = {}
+    exec(ten, names)  # noqa: S102
+    expected = names["fitted"].predict(names["X"].head())
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [(index, label) for index, label in shown[:5]] == [
+        (str(index), str(label)) for index, label in enumerate(expected)
+    ]
+    result = names["model"].last_result
+    assert result.labels == tuple(map(str, expected))
+    assert result.soundness_bits > 80
+    assert len(result.proof) > 0
+
+
 def test_the_model_files_are_models(repository_root: Path, tmp_path: Path):
     linear, network = (
         ModelFile.model_validate(json.loads(text)).model()
@@ -35,7 +53,7 @@ def test_the_model_files_are_models(repository_root: Path, tmp_path: Path):
 def test_the_python_that_publishes_gives_the_model_of_the_file(
     repository_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    publishing, _ = _blocks(repository_root, "python")
+    _, publishing, _ = _blocks(repository_root, "python")
     _, text = _blocks(repository_root, "json")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
@@ -48,7 +66,7 @@ def test_the_python_that_publishes_gives_the_model_of_the_file(
 
 
 def test_the_python_that_asks_uses_names_that_exist(repository_root: Path):
-    _, asking = _blocks(repository_root, "python")
+    *_, asking = _blocks(repository_root, "python")
     imported = [
         alias.name
         for node in ast.walk(ast.parse(asking))

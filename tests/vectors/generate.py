@@ -1,8 +1,8 @@
 """Write the test vectors beside this file: ``python -m tests.vectors.generate``.
 
 The vectors pin the transcript of `blindproof/1`: the order of what is absorbed and drawn in each
-kind of proof, and the bytes of every primitive of the transcript for a fixed sequence.  They change
-only together with the protocol version.
+kind of proof, and the bytes of every primitive of the transcript for a fixed sequence; also the
+words of encoded plaintext columns.  They change only together with the protocol version.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fhe_layers.encoding import encode_slots
+from fhe_layers.moduli import ntt_primes
 from protocol.digests import digest, words_digest
 from protocol.encoding import encode
 from tests.vectors.recording import recorded_orders
@@ -53,12 +55,26 @@ def digest_vector() -> dict[str, str]:
     }
 
 
+def encoding_vector() -> dict[str, str]:
+    """Words of fixed values: what every machine must compute of columns that travel in clear."""
+    found = {}
+    for degree, scale in ((8192, 60), (16384, 100), (32768, 139)):
+        moduli = tuple(ntt_primes(degree, 60, 3))
+        steps = np.arange(3 * (degree // 2), dtype=np.int64).reshape(3, -1)
+        values = (steps * 7919 % 20011 - 10000) / 4096.0  # exact quotients
+        words = encode_slots(values / 3.0, degree, scale, moduli)
+        name = f"degree {degree}, scale 2^{scale}"
+        found[name] = hashlib.sha256(words.astype("<u8").tobytes()).hexdigest()
+    return found
+
+
 def main() -> None:
     """Write all vectors."""
     for name, content in (
         ("transcript", transcript_vector()),
         ("digests", digest_vector()),
         ("orders", recorded_orders()),
+        ("encodings", encoding_vector()),
     ):
         text = json.dumps(content, indent=2, sort_keys=True) + "\n"
         (FOLDER / f"{name}.json").write_text(text)

@@ -16,15 +16,17 @@ PACKING_BATCH: Packing
 PACKING_SINGLE: Packing
 
 class InferRequest(_message.Message):
-    __slots__ = ("header", "ciphertext")
+    __slots__ = ("header", "ciphertext", "plaintext")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     CIPHERTEXT_FIELD_NUMBER: _ClassVar[int]
+    PLAINTEXT_FIELD_NUMBER: _ClassVar[int]
     header: InferHeader
     ciphertext: CiphertextChunk
-    def __init__(self, header: _Optional[_Union[InferHeader, _Mapping]] = ..., ciphertext: _Optional[_Union[CiphertextChunk, _Mapping]] = ...) -> None: ...
+    plaintext: PlaintextColumn
+    def __init__(self, header: _Optional[_Union[InferHeader, _Mapping]] = ..., ciphertext: _Optional[_Union[CiphertextChunk, _Mapping]] = ..., plaintext: _Optional[_Union[PlaintextColumn, _Mapping]] = ...) -> None: ...
 
 class InferHeader(_message.Message):
-    __slots__ = ("request_id", "nonce", "client_id", "server_id", "model_digest", "registration_digest", "key_digest", "packing", "records", "ciphertexts")
+    __slots__ = ("request_id", "nonce", "client_id", "server_id", "model_digest", "registration_digest", "key_digest", "packing", "records", "ciphertexts", "plaintext_columns", "plaintext_salt")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     NONCE_FIELD_NUMBER: _ClassVar[int]
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +37,8 @@ class InferHeader(_message.Message):
     PACKING_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     CIPHERTEXTS_FIELD_NUMBER: _ClassVar[int]
+    PLAINTEXT_COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    PLAINTEXT_SALT_FIELD_NUMBER: _ClassVar[int]
     request_id: bytes
     nonce: bytes
     client_id: str
@@ -45,7 +49,17 @@ class InferHeader(_message.Message):
     packing: Packing
     records: int
     ciphertexts: int
-    def __init__(self, request_id: _Optional[bytes] = ..., nonce: _Optional[bytes] = ..., client_id: _Optional[str] = ..., server_id: _Optional[str] = ..., model_digest: _Optional[bytes] = ..., registration_digest: _Optional[bytes] = ..., key_digest: _Optional[bytes] = ..., packing: _Optional[_Union[Packing, str]] = ..., records: _Optional[int] = ..., ciphertexts: _Optional[int] = ...) -> None: ...
+    plaintext_columns: int
+    plaintext_salt: bytes
+    def __init__(self, request_id: _Optional[bytes] = ..., nonce: _Optional[bytes] = ..., client_id: _Optional[str] = ..., server_id: _Optional[str] = ..., model_digest: _Optional[bytes] = ..., registration_digest: _Optional[bytes] = ..., key_digest: _Optional[bytes] = ..., packing: _Optional[_Union[Packing, str]] = ..., records: _Optional[int] = ..., ciphertexts: _Optional[int] = ..., plaintext_columns: _Optional[int] = ..., plaintext_salt: _Optional[bytes] = ...) -> None: ...
+
+class PlaintextColumn(_message.Message):
+    __slots__ = ("index", "values")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    values: bytes
+    def __init__(self, index: _Optional[int] = ..., values: _Optional[bytes] = ...) -> None: ...
 
 class CiphertextChunk(_message.Message):
     __slots__ = ("index", "seed", "words")

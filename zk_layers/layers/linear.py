@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 import kernels
-from protocol.ciphertexts import SeededCiphertexts
 from protocol.digests import words_digest
 from protocol.encoding import Value
 from protocol.errors import RequestError
@@ -35,6 +34,7 @@ from protocol.families import (
     small_family,
     weights_family,
 )
+from protocol.inputs import RequestInputs
 from protocol.keys import EnrolledKey
 from protocol.model import ModelCard
 from protocol.packing import answer_positions, weight_positions
@@ -44,7 +44,7 @@ from zk_layers.checks import Check, require, require_words
 from zk_layers.commitment import RANK, opened_form, opened_target
 from zk_layers.fields import field, ntt
 from zk_layers.relation import Block, Challenges, LinearForm, Relation, Witness
-from zk_layers.statement import require_ciphertexts, require_key
+from zk_layers.statement import require_inputs, require_key
 
 Words = npt.NDArray[np.uint64]
 
@@ -414,7 +414,7 @@ def flooding_bits(values: tuple[int, ...], flooding_log2: int) -> npt.NDArray[np
 
 def linear_relation(
     request: Request,
-    ciphertexts: SeededCiphertexts,
+    inputs: RequestInputs,
     key: EnrolledKey,
     outputs: Words | tuple[Words, Words],
 ) -> BatchLinearRelation | SingleLinearRelation:
@@ -425,7 +425,7 @@ def linear_relation(
 
     Args:
         request: who asked what.
-        ciphertexts: the inputs.
+        inputs: what was sent, encrypted and in clear.
         key: the client's enrolled key.
         outputs: batch: words (J, 2, L, N); single: mask (L, N) and body (J, L).
 
@@ -435,14 +435,14 @@ def linear_relation(
     card = request.card
     parameters = card.profile(request.packing).parameters
     limbs = len(parameters.moduli)
-    require_ciphertexts(request, ciphertexts)
+    require_inputs(request, inputs)
     batch = request.packing is Packing.BATCH
-    fits = isinstance(outputs, tuple) != batch and (batch or len(ciphertexts.seeds) == 1)
-    require(fits, Check.STATEMENT, f"not the inputs and outputs of packing '{request.packing}'")
+    fits = isinstance(outputs, tuple) != batch
+    require(fits, Check.STATEMENT, f"not the outputs of packing '{request.packing}'")
     keys = len(card.outputs) if batch else 1
     require_key(request, key, keys)
     pairs = key.pairs(keys, limbs)
     if isinstance(outputs, tuple):
         mask, body = outputs
-        return SingleLinearRelation(request, ciphertexts.words[0], pairs[0], mask, body)
-    return BatchLinearRelation(request, ciphertexts.words, pairs, outputs)
+        return SingleLinearRelation(request, inputs.words[0], pairs[0], mask, body)
+    return BatchLinearRelation(request, inputs.words, pairs, outputs)

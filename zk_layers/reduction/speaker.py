@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 import kernels
 from protocol.graph import Graph
-from protocol.nodes import Affine, Node, Power, Product
+from protocol.nodes import Affine, AffineTerm, Node, Power, Product
 from zk_layers.fields import field
+from zk_layers.reduction.limb import limb_of
 from zk_layers.reduction.run import SumcheckState
 from zk_layers.reduction.schedule import schedule_of
 
@@ -42,6 +43,26 @@ def low_rank_layer(nodes: Sequence[Node], tensor: int) -> Affine | None:
     return node if _GRAM_COST * rank * rank < _DENSE_COST * node.units else None
 
 
+def gathered(nodes: Sequence[Node], tensor: int) -> AffineTerm | None:
+    """The term that made a tensor out of units of another, when there was nothing else to it.
+
+    Such a tensor need not be stored: its words are those of the units it takes.
+    """
+    node = nodes[tensor - 1] if tensor else None
+    if not isinstance(node, Affine) or len(node.terms) != 1 or node.bias is not None:
+        return None
+    (term,) = node.terms
+    copies = term.weights is None and len(term.inputs) == term.units
+    return term if term.factor == 1 and (term.selects or copies) else None
+
+
+def origin(nodes: Sequence[Node], tensor: int) -> int:
+    """The tensor that a tensor's units are those of: itself, unless it only gathers."""
+    while (term := gathered(nodes, tensor)) is not None:
+        tensor = term.source
+    return tensor
+
+
 def _squares(node: Power) -> bool:
     return node.degree == 2 and node.coefficients[:2] == (0, 0)
 
@@ -62,7 +83,7 @@ def kept_tensors(graph: Graph, input_scale_log2: int, *, hidden: bool) -> tuple[
                 kept.add(node.source)
         elif len(node.terms) > 1:
             kept.update(term.source for term in node.terms[:-1])
-    return tuple(sorted(kept - {0}))
+    return tuple(sorted({origin(nodes, tensor) for tensor in kept} - {0}))
 
 
 class NetworkSpeaker:
@@ -96,6 +117,7 @@ class NetworkSpeaker:
         self._sigmas = sigmas
         self._pads = pads
         self._folded: dict[int, Words] = {}
+        self._chosen: dict[int, tuple[int, Int64s]] = {}
 
     def pads(self, limb: int) -> Words:
         """The committed pads, words (pads, 2)."""
@@ -108,10 +130,30 @@ class NetworkSpeaker:
 
     def folded(self, tensor: int) -> Words:
         """T_sigma, words (limbs, 2, units, N); kept until the proof is done."""
-        if tensor not in self._folded:
-            words = self._tensors[tensor]
-            self._folded[tensor] = kernels.sigma_fold(words, self._sigmas, self._moduli)
-        return self._folded[tensor]
+        source, units = self._units_of(tensor)
+        if source not in self._folded:
+            words = self._tensors[source]
+            self._folded[source] = kernels.sigma_fold(words, self._sigmas, self._moduli)
+        folded = self._folded[source]
+        return folded if source == tensor else np.ascontiguousarray(folded[:, :, units])
+
+    def _words(self, tensor: int) -> Words:
+        """Words (units, polys, limbs, N)."""
+        source, units = self._units_of(tensor)
+        words = self._tensors[source]
+        return words if source == tensor else np.ascontiguousarray(words[units])
+
+    def _units_of(self, tensor: int) -> tuple[int, Int64s]:
+        """A tensor's origin, and which of the origin's units its own are: (units,)."""
+        if tensor not in self._chosen:
+            term = gathered(self._nodes, tensor)
+            if term is None:
+                units = np.arange(len(self._tensors[tensor]), dtype=np.int64)
+                self._chosen[tensor] = tensor, units
+            else:
+                source, units = self._units_of(term.source)
+                self._chosen[tensor] = source, units[term.inputs[term.entries(self._integers) == 1]]
+        return self._chosen[tensor]
 
     def power(self, node: Power, omegas: Words, lam: Words) -> SumcheckState:
         """The sum-check of a power layer: omegas (limbs, 2, units), lam (limbs, 2, N)."""
@@ -128,26 +170,37 @@ class NetworkSpeaker:
         coefficients = np.array(
             [[c % modulus for c in node.coefficients] for modulus in self._moduli], dtype=np.uint64
         )
-        words = self._tensors[node.source]
+        words = self._words(node.source)
         return kernels.PowerSumcheck.of_words(
             self._moduli, omegas, lam, words, self._sigmas, coefficients
         )
 
     def product(self, node: Product, omegas: Words, lam: Words) -> SumcheckState:
         """The sum-check of a product layer."""
-        left, right = self._tensors[node.left], self._tensors[node.right]
+        left, right = self._words(node.left), self._words(node.right)
         return kernels.ProductSumcheck(self._moduli, omegas, lam, left, right, self._sigmas)
 
     def contract(self, tensor: int, lam: Words) -> Words:
         """sum_n lam(n) T_sigma(k, n): words (limbs, 2, units)."""
+        source, units = self._units_of(tensor)
         gram = kernels.cross_gram(
-            np.ascontiguousarray(lam[:, :, None]), self.folded(tensor), self._moduli
+            np.ascontiguousarray(lam[:, :, None]), self.folded(source), self._moduli
         )
-        return np.ascontiguousarray(gram[:, :, 0])
+        return np.ascontiguousarray(gram[:, :, 0][:, :, units])
 
     def row(self, tensor: int, units: Words) -> Words:
         """sum_k units(k) T_sigma(k, n): words (limbs, 2, N)."""
-        return kernels.combine_rows_extension(units, self.folded(tensor), self._moduli)
+        source, chosen = self._units_of(tensor)
+        folded = self.folded(source)
+        if source != tensor:
+            size = folded.shape[2]
+            units = np.stack(
+                [
+                    limb_of(modulus).gather_add(words, chosen, size)
+                    for modulus, words in zip(self._moduli, units, strict=True)
+                ]
+            )
+        return kernels.combine_rows_extension(units, folded, self._moduli)
 
     def line(self, lam: Words, row: Words) -> SumcheckState:
         """The sum-check of sum_n lam(n) row(n), both words (limbs, 2, size)."""

@@ -12,9 +12,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import blindproof
+from blindproof import loopback
 from blindproof.cli import app
 from blindproof.cli.tables import new_table
-from blindproof.demo import local_server
 from client_sdk import KeyStore
 from client_sdk.keystore import Ring
 from fhe_layers.moduli import modulus_chain
@@ -177,7 +177,7 @@ def test_a_server_process_does_not_get_the_passphrase(tmp_path, monkeypatch):
     settings = ServerSettings(
         tls_certificate=tmp_path / "c", tls_key=tmp_path / "k", models=tmp_path, state=tmp_path
     )
-    environment = local_server._environment(settings)
+    environment = loopback._environment(settings)
     assert "BLINDPROOF_PASSPHRASE" not in environment
     assert "secret" not in environment.values()
     assert environment["BLINDPROOF_MODELS"] == str(tmp_path)

@@ -18,7 +18,7 @@ from fhe_layers.monomials import expand, monomials
 from fhe_layers.quantise_network import simulate
 from fhe_layers.spec import SQUARE, DenseSpec, LayerSpec, NetworkSpec, PolynomialSpec
 from protocol.errors import ModelError, PlanningError
-from protocol.model import Feature
+from protocol.features import Category, Feature, Thermometer
 from protocol.parameters import Mode, Packing
 from server.registry import ModelRegistry
 from zk_layers.verify import verify_registration
@@ -144,3 +144,60 @@ def test_the_demonstrations_network_keeps_every_label(tmp_path):
     bounds = card.bounds(Packing.SINGLE)
     assert np.abs(values).min() > bounds.released_error * card.unit
     assert np.abs(values - trained.exact_values).max() < 2.0**-10
+
+
+INDICATORS = (
+    Thermometer("steps", 0.0, 9.0, (2.0, 4.0, 6.0)),
+    Category("colour", ("blue", "red", "green")),
+)
+
+
+def indicators_model(network: NetworkModel) -> NetworkModel:
+    """The same network on a thermometer and a category."""
+    return replace(network, features=INDICATORS, local=("id",))
+
+
+def raw_records(count: int) -> np.ndarray:
+    rng = np.random.default_rng(4)
+    return np.column_stack([rng.uniform(0, 9, count), rng.integers(0, 3, count).astype(np.float64)])
+
+
+def test_units_that_are_0_or_1_leave_few_monomials():
+    model = indicators_model(network_model(6, 4, 2))
+    collapsed = collapsed_model(model)
+    # Units by themselves, and each comparison with each category: no squares, no pairs in a column.
+    assert len(collapsed.expansion) == 6 + 3 * 3
+    assert collapsed.local == ("id",)
+    quantised = quantised_model(model)
+    raw = raw_records(200)
+    network = simulate(quantised.graph, quantised.integers, model.inputs_of(raw)) * quantised.unit
+    polynomial = collapsed.inputs_of(raw) @ collapsed.weights.T + collapsed.intercept
+    assert np.allclose(polynomial, network, rtol=0, atol=1e-12)
+
+
+def test_a_network_over_monomials_is_multiplied_out_to_monomials_of_units():
+    expansion = ((0,), (3,), (5,), (0, 1), (0, 3), (3, 4))  # of which two are the same, one zero
+    model = replace(indicators_model(network_model(6, 4, 2)), expansion=expansion)
+    collapsed = collapsed_model(model)
+    assert set(collapsed.expansion) == {(0,), (1,), (3,), (5,), (0, 3), (0, 5), (1, 3), (1, 5)}
+    quantised = quantised_model(model)
+    raw = raw_records(100)
+    network = simulate(quantised.graph, quantised.integers, model.inputs_of(raw)) * quantised.unit
+    polynomial = collapsed.inputs_of(raw) @ collapsed.weights.T + collapsed.intercept
+    assert np.allclose(polynomial, network, rtol=0, atol=1e-12)
+
+
+def test_a_network_of_which_a_constant_is_left_is_refused():
+    """Every product is of two categories of one column."""
+    first = DenseSpec(np.eye(3), np.zeros(3))
+    columns = (Category("colour", ("blue", "red", "green")),)
+    model = replace(
+        network_model(3, 2, 1),
+        features=columns,
+        expansion=((0, 1), (0, 2), (1, 2)),
+        network=NetworkSpec(
+            (3,), (first, PolynomialSpec(SQUARE), DenseSpec(np.ones((1, 3)), np.ones(1)))
+        ),
+    )
+    with pytest.raises(PlanningError, match="nothing but a constant"):
+        collapsed_model(model)

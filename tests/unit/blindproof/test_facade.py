@@ -73,7 +73,17 @@ def test_what_the_facade_cannot_use_is_its_own_error(tmp_path):
     with pytest.raises(blindproof.BlindproofError, match="weights of a dense layer: expected num"):
         blindproof.DenseSpec([[1], [2, 3]], [0, 0])
     with pytest.raises(blindproof.BlindproofError, match="weights: expected numbers"):
-        blindproof.LinearModel("n", "1", "", (), [[1], [2, 3]], [0], ("y",), (), "identity")
+        blindproof.LinearModel(
+            name="n",
+            version="1",
+            purpose="",
+            features=(),
+            weights=[[1], [2, 3]],
+            intercept=[0],
+            outputs=("y",),
+            labels=(),
+            link="identity",
+        )
     far = (blindproof.Feature("far", -1e308, 1e308, 0, 1), network().features[1])
     with pytest.raises(blindproof.BlindproofError, match="feature 'far': its range"):
         blindproof.publish_network(tmp_path, network(features=far))

@@ -14,6 +14,8 @@ from fhe_layers.spec import (
     Conv2dSpec,
     DenseSpec,
     FlattenSpec,
+    GatherSpec,
+    GroupedSelectionSpec,
     MulSpec,
     PolynomialSpec,
     PoolSpec,
@@ -39,6 +41,9 @@ LAYERS = [
     {"kind": "selection", "units": [0, 1], "source": 8},
     {"kind": "add", "left": 9, "right": 9},
     {"kind": "mul", "left": 10, "right": 9},
+    {"kind": "gather", "units": [1, 1, 0, 1]},
+    {"kind": "selection", "units": [1, 0], "positions": 2},
+    {"kind": "grouped_selection", "units": [0, 1]},
     {"kind": "dense", "weights": [[1, -1]]},
 ]
 GOOD = {
@@ -73,15 +78,26 @@ def test_every_kind_of_layer_can_be_written(tmp_path):
         SelectionSpec,
         AddSpec,
         MulSpec,
+        GatherSpec,
+        SelectionSpec,
+        GroupedSelectionSpec,
         DenseSpec,
     ]
     assert pooled == [PoolSpec((2, 1), (2, 1)), PoolSpec((1, 2), (1, 1), average=False)]
     assert network.layers[2] == PolynomialSpec(SQUARE)
+    assert network.layers[8] == SelectionSpec((0, 1), 8)
+    assert network.layers[11:14] == (
+        GatherSpec((1, 1, 0, 1)),
+        SelectionSpec((1, 0), positions=2),
+        GroupedSelectionSpec((0, 1)),
+    )
     assert network.shapes[1:] == (
         *[(2, 3, 2)] * 3,
         (2, 1, 2),
         (2, 1, 1),
         *[(2,)] * 6,
+        *[(4,)] * 2,
+        (2,),
         (1,),
     )
 

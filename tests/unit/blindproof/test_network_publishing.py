@@ -85,8 +85,8 @@ def test_an_impossible_precision_is_explained(tmp_path):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (replace(MODEL, features=MODEL.features[:4]), "5 inputs and 2 outputs for 4 features"),
-        (replace(MODEL, outputs=("y0",)), "2 outputs for 5 features and 1 names"),
+        (replace(MODEL, features=MODEL.features[:4]), "5 inputs and 2 outputs for 4 inputs"),
+        (replace(MODEL, outputs=("y0",)), "2 outputs for 5 inputs of its columns and 1 names"),
         (replace(MODEL, outputs=("y0", "label")), "'label' is reserved"),
         (replace(MODEL, features=(MODEL.features[0],) * 5), "distinct"),
     ],

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from blindproof.publishing import LinearModel, publish_linear, rounding_of
+from protocol.about import About
 from protocol.errors import ModelError, PlanningError
-from protocol.model import Feature
+from protocol.features import Category, Feature, Privacy, Thermometer
 from protocol.parameters import Mode, Packing
 from server.registry import ModelRegistry
 from server.storage import StorageError
@@ -123,7 +124,7 @@ def test_an_output_that_is_constant_is_no_rounding_error(tmp_path, intercept: fl
 
 
 def test_weights_must_be_of_the_features(tmp_path):
-    with pytest.raises(ModelError, match="2 columns for 3 features"):
+    with pytest.raises(ModelError, match="2 columns for 3 inputs"):
         publish_linear(tmp_path, replace(MODEL, weights=MODEL.weights[:, :2]))
 
 
@@ -157,3 +158,53 @@ def test_a_publisher_key_that_others_may_read_is_refused(tmp_path):
 def test_the_weights_are_in_no_repr():
     assert "weights" not in repr(MODEL)
     assert "intercept" not in repr(MODEL)
+
+
+MIXED = replace(
+    MODEL,
+    features=(
+        Feature("age", 0.0, 100.0, 50.0, 50.0, privacy=Privacy.PLAINTEXT, missing=40.0),
+        Thermometer("steps", 0.0, 9.0, (2.0, 5.0)),
+        Category("colour", ("blue", "red")),
+    ),
+    weights=np.array([[0.5, -0.25, 1e-7, 0.75, 1.0]]),
+    local=("patient",),
+    about=About(licence="CC0-1.0"),
+    labels=("0", "1"),
+    integer_labels=True,
+)
+
+
+@pytest.mark.parametrize("expansion", [(), ((0,), (1,), (2,), (0, 3), (0, 0, 4))])
+def test_columns_of_every_kind_are_published(tmp_path, expansion):
+    model = replace(MIXED, expansion=expansion)
+    card = publish_linear(tmp_path, model)
+    for name, value in model.described().items():
+        assert getattr(card, name) == value
+    assert card.inputs_count == model.inputs == 5
+    assert card.input_bound == model.input_bounds.max()
+    assert ModelRegistry(tmp_path).get(card.digest).card == card
+
+
+def test_inputs_are_the_units_or_their_products():
+    raw = np.array([[100.0, 3.0, 1.0], [25.0, 5.5, 0.0]])
+    units = [[1.0, 1.0, 0.0, 0.0, 1.0], [-0.5, 1.0, 1.0, 1.0, 0.0]]
+    assert MIXED.inputs_of(raw).tolist() == units
+    assert MIXED.input_names[:2] == ("age", "steps > 2")
+    products = replace(MIXED, expansion=((0,), (0, 4), (1, 2)), weights=np.ones((1, 3)))
+    assert products.inputs_of(raw).tolist() == [[1.0, 1.0, 0.0], [-0.5, 0.0, 1.0]]
+    assert products.input_names == ("age", "age * colour = red", "steps > 2 * steps > 5")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"local": ("line",)}, "'line' is reserved"),
+        ({"local": MIXED.outputs}, "'y0' would stand twice"),
+        ({"local": ("exp(y0)",), "link": "exp", "labels": ()}, "'exp.y0.' would stand twice"),
+        ({"local": ("age",)}, "feature names must be distinct"),
+    ],
+)
+def test_a_column_of_the_predictions_has_one_meaning(tmp_path, change, message: str):
+    with pytest.raises(ModelError, match=message):
+        publish_linear(tmp_path, replace(MIXED, integer_labels=False, **change))

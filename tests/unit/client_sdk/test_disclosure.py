@@ -79,7 +79,7 @@ def answer(card: ModelCard, context, seed: int) -> tuple[np.ndarray, np.ndarray]
     """The server's words (2, N) and what the client decrypts, integers (N/2, 1)."""
     parameters = card.profiles[0].parameters
     values = np.random.default_rng(seed).uniform(-1, 1, (DEGREE // 2, 2))
-    inputs = encrypt(context, Packing.BATCH, values).words
+    inputs = encrypt(context, card, Packing.BATCH, values).words
     words = evaluate_batch(
         inputs, WEIGHTS, BIAS, input_scale_log2=SCALE_LOG2, moduli=parameters.moduli
     )
@@ -200,7 +200,7 @@ def test_an_answer_decrypted_with_another_secret_is_refused(card, context):
     encryption, secret = context
     values = np.random.default_rng(6).uniform(-1, 1, (DEGREE // 2, 2))
     words = evaluate_batch(
-        encrypt(encryption, Packing.BATCH, values).words,
+        encrypt(encryption, card, Packing.BATCH, values).words,
         WEIGHTS,
         BIAS,
         input_scale_log2=SCALE_LOG2,

@@ -10,7 +10,7 @@ from protocol.encoding import encode
 from protocol.errors import EncodingError, ModelError
 from protocol.model import ModelCard
 
-EMPTY = (b"", None, (), b"", b"", (), b"")
+EMPTY = (b"", None, (), b"", b"", None, (), b"")
 
 
 @pytest.fixture

@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from client_sdk.records import normalise
+from client_sdk.records import RawRecords, normalise, raw_values
 from protocol.errors import NonFiniteError, RangeError, ShapeError
+from protocol.features import Category, Feature, Thermometer
+from protocol.graph import linear_graph
+from protocol.model import ModelCard
 
 ROWS = np.array([[-4.0, 1.0, 6.0], [0.0, 2.0, 3.0]])
 NORMALISED = (ROWS - 1.0) / 2.0
@@ -67,11 +70,13 @@ def test_one_record_may_come_alone(card, record):
         (pd.Series([1.0, 2.0, 3.0, 3.0], index=["x0", "x1", "x2", "x2"]), "twice"),
         ([pd.Series([1.0, 2.0, 3.0])], "record 0 is a series without"),
         ([ROWS[0], pd.Series(ROWS[1], index=["x2", "x1", "x0"])], "record 0 has no names"),
-        ([["1_0", 1.0, None]], "numbers"),
+        ([["1_0", 1.0, None]], "column 'x0', row 0: expected a number"),
         ([[1.0, 2.0], [1.0]], "numbers"),
-        ([["a", "b", "c"]], "numbers"),
-        ([[None, object(), 1.0]], "numbers"),
-        (np.zeros((1, 3), dtype=complex), "numbers"),
+        ([["a", "b", "c"]], "expected a number"),
+        ([[None, object(), 1.0]], "column 'x1', row 0: expected a number"),
+        (np.zeros((1, 3), dtype=complex), "numbers or categories"),
+        (np.array([["1", "2", "3"]]), "expected a number"),
+        (np.array([[b"1", b"2", b"3"]]), "numbers or categories"),
         ([{"x0": 1.0, "x1": 1.0}], "record 0: missing 'x2'"),
         ([{"x0": 1.0, "x1": 1.0, "x2": 1.0, "y": 1.0}], "the model's: column 4$"),
         ([{"x0": 1.0, "x1": 1.0, "x2": 1.0}, [1.0, 1.0, 1.0]], "record 1 has no names"),
@@ -146,3 +151,125 @@ def test_rows_are_called_what_the_caller_calls_them(card):
         normalise(card, [[100.0, 1.0, 1.0]], lambda row: f"line {row + 12}")
     with pytest.raises(NonFiniteError, match="line 12:"):
         normalise(card, [[np.nan, 1.0, 1.0]], lambda row: f"line {row + 12}")
+
+
+LEVELS = Category("level", ("1", "2", "10"))
+COLOUR = Category("colour", ("blue", "red"), missing="red")
+AGE = Feature("age", 0.0, 100.0, 50.0, 50.0, missing=40.0)
+STEPS = Thermometer("steps", 0.0, 10.0, (2.0, 5.0))
+
+
+@pytest.fixture
+def mixed(card: ModelCard) -> ModelCard:
+    """A number and a category with imputers, a category of numbers, a thermometer."""
+    return replace(
+        card,
+        features=(AGE, COLOUR, LEVELS, STEPS),
+        graph=linear_graph(1 + 2 + 3 + 2, 1),
+        local=("patient",),
+    )
+
+
+TABLE = [[63.0, "red", "10", 4.0], [40.0, "blue", "2", 5.5]]
+RAW = [[63.0, 1.0, 2.0, 4.0], [40.0, 0.0, 1.0, 5.5]]
+NAMES = ["age", "colour", "level", "steps"]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        TABLE,
+        np.array(TABLE, dtype=object),
+        pd.DataFrame(TABLE, columns=NAMES),
+        pd.DataFrame([[*row, "anna"] for row in TABLE], columns=[*NAMES, "patient"]),
+        pd.DataFrame(TABLE, columns=NAMES).astype({"colour": "category", "age": "Float64"}),
+        pd.DataFrame(TABLE, columns=NAMES).astype({"level": int, "colour": "string"}),
+        [dict(zip(NAMES, row, strict=True)) for row in TABLE],
+        [dict(zip(["patient", *NAMES], [None, *row], strict=True)) for row in TABLE],
+        [[63.0, "red", 10, 4.0], [40.0, "blue", 2.0, 5.5]],
+        [[63.0, "red", np.float32(10), 4.0], [None, "blue", np.int64(2), 5.5]],
+        [[63.0, None, 10, 4.0], [pd.NA, "blue", 2.0, 5.5]],
+        RawRecords(np.array(RAW)),
+        RawRecords(np.array([[63.0, np.nan, 2.0, 4.0], [np.nan, 0.0, 1.0, 5.5]])),
+    ],
+)
+def test_categories_and_missing_values_become_raw_values(mixed, records):
+    assert raw_values(mixed, records).tolist() == RAW
+
+
+def test_columns_are_encoded_in_order(mixed):
+    assert normalise(mixed, TABLE).tolist() == [
+        [0.26, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0],
+        [-0.2, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0],
+    ]
+
+
+def test_categories_that_are_numbers_are_found_in_arrays_of_numbers(card):
+    levels = replace(card, features=(LEVELS, STEPS), graph=linear_graph(5, 1))
+    rows = np.array([[10, 1], [1, 2], [2, 3]])
+    assert raw_values(levels, rows)[:, 0].tolist() == [2.0, 0.0, 1.0]
+    with pytest.raises(ShapeError, match="column 'level', row 1: the value is none of the 3"):
+        raw_values(levels, np.array([[10, 1], [11, 2]]))
+    with pytest.raises(NonFiniteError, match="column 'level', row 0: the value is missing"):
+        raw_values(levels, np.array([[np.nan, 1.0]]))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "error", "message"),
+    [
+        ("colour", "secret", ShapeError, "none of the 2 categories"),
+        ("colour", " red", ShapeError, "none of the 2 categories"),
+        ("colour", 1.0, ShapeError, "none of the 2 categories"),
+        ("level", "3", ShapeError, "none of the 3 categories"),
+        ("level", "10.0", ShapeError, "none of the 3 categories"),
+        ("level", 1.5, ShapeError, "none of the 3 categories"),
+        ("level", 10**400, ShapeError, "none of the 3 categories"),
+        ("level", None, NonFiniteError, "missing, and this model's card has no imputer"),
+        ("steps", None, NonFiniteError, "missing, and this model's card has no imputer"),
+        ("steps", np.inf, NonFiniteError, "infinite"),
+        ("steps", 10.5, RangeError, r"outside \[0, 10\]"),
+        ("age", "60", ShapeError, "expected a number"),
+    ],
+)
+def test_what_a_column_does_not_take_is_named_but_not_shown(
+    mixed, place: str, value: object, error: type[Exception], message: str
+):
+    rows = [dict(zip(NAMES, row, strict=True)) for row in TABLE]
+    rows[1][place] = value
+    lists = [list(row.values()) for row in rows]
+    for records in (rows, lists, pd.DataFrame(rows, dtype=object)):
+        with pytest.raises(error, match=f"column '{place}', row 1: .*{message}") as caught:
+            raw_values(mixed, records)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_category_wants_texts(card):
+    colours = replace(card, features=(COLOUR, AGE), graph=linear_graph(3, 1))
+    with pytest.raises(ShapeError, match="column 'colour': expected texts"):
+        raw_values(colours, np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("raw", [[[50.0, 0.5, 0.0, 0.0]], [[50.0, 0.0, 0.0]]])
+def test_raw_records_must_be_of_the_card(mixed, raw):
+    with pytest.raises(ShapeError):
+        raw_values(mixed, RawRecords(np.array(raw)))
+
+
+@pytest.mark.parametrize("index", [-1.0, 2.0])
+def test_raw_indices_are_of_categories(mixed, index: float):
+    with pytest.raises(RangeError, match="column 'colour'"):
+        raw_values(mixed, RawRecords(np.array([[50.0, index, 0.0, 0.0]])))
+
+
+def test_raw_values_are_not_the_callers_array(card):
+    rows = ROWS.copy()
+    raw = raw_values(card, rows)
+    raw[:] = 0
+    assert np.array_equal(rows, ROWS)
+
+
+def test_columns_that_are_neither_features_nor_local_are_refused(mixed):
+    frame = pd.DataFrame(TABLE, columns=NAMES).assign(name="anna")
+    with pytest.raises(ShapeError, match=r"the model's: column 5$") as caught:
+        raw_values(mixed, frame)
+    assert "anna" not in str(caught.value)

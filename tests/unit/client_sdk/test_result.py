@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from client_sdk.result import Result, Timings, labels_and_scores
+from client_sdk.result import Result, Timings, classes, read_outputs
 from wire.inference import ServerTimings
 
 TIMINGS = Timings(1.0, 2.0, 3.0, 4.0, ServerTimings(1.0, 2.0, 3.0, 4.0))
@@ -18,7 +18,8 @@ def result() -> Result:
     return Result(
         values=np.array([[0.5], [-0.5]]),
         labels=("yes", "no"),
-        scores=np.array([0.6, 0.4]),
+        probabilities=np.array([[0.4, 0.6], [0.6, 0.4]]),
+        predictions=None,
         error_bound=1e-8,
         precision_bits=26.6,
         disclosure_log2=32,
@@ -44,7 +45,7 @@ def test_raw_values_need_the_words(result):
 
 def test_the_repr_says_what_it_is_worth_and_no_value(result):
     text = repr(result)
-    assert "2 records" in text
+    assert "2 records, 1 outputs, labels, probabilities" in text
     assert "soundness_bits=101.0" in text
     assert "0.123" not in text
     assert "0.5" not in text
@@ -60,15 +61,26 @@ def test_timings_add_up():
     assert total == Timings(2.0, 4.0, 6.0, 8.0, ServerTimings(2.0, 4.0, 6.0, 8.0))
 
 
-def test_a_logistic_link_gives_labels_and_probabilities_without_overflow(card):
-    labels, scores = labels_and_scores(card, np.array([[-1000.0], [-1.0], [0.0], [1.0], [1000.0]]))
-    assert labels == ("no", "no", "no", "yes", "yes")
-    assert scores == pytest.approx([0.0, 1 / (1 + np.e), 0.5, np.e / (1 + np.e), 1.0])
+def test_a_classification_has_labels_and_probabilities(card):
+    reading = read_outputs(card, np.array([[-1.0], [0.0], [1.0]]))
+    assert reading.labels == ("no", "no", "yes")
+    assert reading.probabilities[:, 1] == pytest.approx([1 / (1 + np.e), 0.5, np.e / (1 + np.e)])
+    assert reading.predictions is None
 
 
-def test_other_links(card):
-    identity = replace(card, link="identity", labels=())
-    assert labels_and_scores(identity, np.zeros((1, 1))) == (None, None)
+def test_a_regression_has_predictions_alone(card):
+    regression = replace(card, link="exp", labels=())
+    reading = read_outputs(regression, np.array([[0.0], [1.0]]))
+    assert (reading.labels, reading.probabilities) == (None, None)
+    assert reading.predictions == pytest.approx(np.array([[1.0], [np.e]]))
+
+
+def test_labels_have_the_type_that_the_card_says(card):
+    assert classes(card).tolist() == ["no", "yes"]
+    numbered = replace(card, labels=("-1", "7"), integer_labels=True)
+    assert classes(numbered).dtype == np.int64
+    assert classes(numbered).tolist() == [-1, 7]
+    assert classes(replace(numbered, integer_labels=False)).tolist() == ["-1", "7"]
 
 
 def test_what_walks_a_result_does_not_meet_raw_values(result):

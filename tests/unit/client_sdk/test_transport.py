@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from blindproof.demo.authority import Authority
+from blindproof.authority import Authority
 from client_sdk import AsyncClient, KeyStore, ParameterError, TransportError
 from client_sdk.transport import TlsFiles
 

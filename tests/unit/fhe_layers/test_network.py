@@ -17,9 +17,12 @@ from protocol.graph import (
     Add,
     Conv2d,
     Dense,
+    Gather,
     Graph,
+    GroupedSelection,
     Mul,
     Polynomial,
+    PrivateSelection,
     Scale,
     Selection,
     SumPool,
@@ -42,6 +45,9 @@ GRAPHS = {
     "pooling": Graph(12, (SumPool(0, (1, 3, 4), (2, 2), (1, 2)), square(1))),
     "residual": Graph(2, (Dense(0, 2), square(1), Add(2, 0), Add(1, 3))),
     "scaled selection": Graph(4, (Selection(0, 2), Scale(1, -3), Mul(1, 2))),
+    "chosen comparisons": Graph(
+        6, (Selection(0, 4, 2), GroupedSelection(1, 4), Gather(2, (3, 0, 0)), Mul(3, 3))
+    ),
     "degree 3": Graph(2, (Polynomial(0, (5, -3, 0, 2), 4), Dense(1, 1))),
     "degree 4": Graph(1, (Polynomial(0, (-1, 2, 3, -4, 1), 7),)),
     "products": Graph(2, (Dense(0, 2), square(1), Mul(2, 1), Mul(3, 0))),
@@ -102,8 +108,8 @@ def model_integers(graph: Graph, rng: np.random.Generator, bound: int) -> np.nda
         [-1, 1], graph.integers_count
     )
     for matrix in graph.matrices:
-        if isinstance(graph.layers[matrix.layer], Selection):
-            rows = np.eye(matrix.columns, dtype=np.int64)[-matrix.rows :]
+        if isinstance(graph.layers[matrix.layer], PrivateSelection):
+            rows = np.eye(matrix.columns, dtype=np.int64)[np.arange(matrix.rows) % matrix.columns]
             integers[matrix.offset :][: matrix.size] = rows.reshape(-1)
     return integers
 

@@ -15,11 +15,13 @@ from fhe_layers.network_planner import (
     DeclaredNetwork,
     plan_network,
 )
+from fhe_layers.quantise_network import quantise_network
 from protocol.bounds import Bounds, network_bounds
 from protocol.errors import PlanningError
-from protocol.graph import Conv2d, Dense, Graph, square
+from protocol.graph import Conv2d, Dense, Graph, GroupedSelection, Selection, square
 from protocol.model import Profile
 from protocol.parameters import MAX_MODULUS_BITS, Mode
+from tests.reference.networks import forest
 
 ONE = 1 << 15
 
@@ -176,6 +178,33 @@ def test_predicted_sizes_are_the_ones_that_travel():
     assert cost.response_bytes == 10 * 5 * (limbs - 2) * ring * 8
     assert cost.public_key_bytes == 40 * limbs * ring * 8
     assert cost.server_memory_bytes > cost.request_bytes + cost.response_bytes
+
+
+@pytest.mark.parametrize(("depth", "bits"), [(2, 20.0), (3, 14.0)])
+def test_trees_fit_the_smallest_ring(depth: int, bits: float):
+    """Twenty trees on 240 comparisons: bits stay bits when they are multiplied."""
+    quantised = quantise_network(forest(20, 30, 8, depth))
+    trees = DeclaredNetwork(quantised.graph, quantised.row_l1_bounds, 1.0, Mode.PRIVATE)
+    plan = plan_network(trees, precision_bits=bits)
+    assert (plan.parameters.ring_degree, len(plan.parameters.moduli)) == (8192, 3)
+    assert plan.precision_bits >= bits
+
+
+def test_a_refusal_says_that_a_tensor_is_too_wide_for_larger_rings():
+    quantised = quantise_network(forest(50, 30, 8))
+    trees = DeclaredNetwork(quantised.graph, quantised.row_l1_bounds, 1.0, Mode.PRIVATE)
+    with pytest.raises(PlanningError, match=r"nearest is .* fewer units than 2800 in a tensor"):
+        plan_network(trees, precision_bits=26)
+
+
+def test_choices_cost_copies_and_not_their_matrices():
+    profile = plan_network(SHALLOW).profile
+    wide, narrow = (
+        predict_cost(Graph(240, (GroupedSelection(0, 60), Selection(1, units))), profile)
+        for units in (60, 1)
+    )
+    weighted = predict_cost(Graph(240, (GroupedSelection(0, 60), Dense(1, 60))), profile)
+    assert narrow.evaluate_seconds < wide.evaluate_seconds < weighted.evaluate_seconds
 
 
 def test_predicted_seconds_grow_with_the_work():

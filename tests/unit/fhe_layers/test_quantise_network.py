@@ -12,6 +12,8 @@ from fhe_layers.spec import (
     SQUARE,
     AddSpec,
     DenseSpec,
+    GatherSpec,
+    GroupedSelectionSpec,
     NetworkSpec,
     PolynomialSpec,
     PoolSpec,
@@ -20,11 +22,18 @@ from fhe_layers.spec import (
 )
 from protocol.errors import ModelError
 from protocol.families import WEIGHT_BOUND
-from protocol.graph import Affine, Graph, Polynomial, Power, Scale, Selection, SumPool
-from tests.reference.networks import dense, image_network, inputs, mlp, residual_network
+from protocol.graph import Affine, Graph, Polynomial, Power, PrivateSelection, Scale, SumPool
+from tests.reference.networks import dense, forest, image_network, inputs, mlp, residual_network
 
 RNG = np.random.default_rng(5)
-NETWORKS = [mlp(), mlp(sizes=(3, 4, 3, 2)), image_network(), residual_network()]
+NETWORKS = [
+    mlp(),
+    mlp(sizes=(3, 4, 3, 2)),
+    image_network(),
+    residual_network(),
+    forest(),
+    forest(depth=2),
+]
 
 
 def lowered(
@@ -82,7 +91,7 @@ def test_integers_fill_their_range_and_rows_keep_their_bounds(spec: NetworkSpec)
         assert len(declared) == 1
         largest = int(np.abs(rows).sum(axis=1).max())
         assert largest <= min(declared) <= largest * 9 / 8
-        if isinstance(quantised.graph.layers[matrix.layer], Selection):
+        if isinstance(quantised.graph.layers[matrix.layer], PrivateSelection):
             assert declared == {1}
         else:
             assert np.abs(rows).max() * 2**HEADROOM_BITS >= WEIGHT_BOUND / 2
@@ -153,6 +162,39 @@ def test_sides_of_a_sum_are_brought_to_one_unit():
     x = inputs(shaped)
     values = simulate(quantised.graph, quantised.integers, x) * quantised.unit
     np.testing.assert_allclose(values, shaped.forward(x), atol=1e-4)
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+@pytest.mark.parametrize("factor", [2.0**-12, 0.0])
+def test_terms_of_every_degree_meet_exactly(degree: int, factor: float):
+    """Dense layers of products of one to three comparisons, one of them small or zero."""
+    spec = forest(trees=5)
+    place = len(spec.layers) - 6 + degree
+    layer = spec.layers[place]
+    assert isinstance(layer, DenseSpec)
+    small = replace(layer, weights=layer.weights * factor, bias=layer.bias * factor)
+    layers = (*spec.layers[:place], small, *spec.layers[place + 1 :])
+    spec = NetworkSpec(spec.shape, layers)
+    quantised = quantise_network(spec)
+    factors = [abs(layer.factor) for layer in quantised.graph.layers if isinstance(layer, Scale)]
+    assert all(factor & (factor - 1) == 0 for factor in factors)
+    x = np.random.default_rng(3).integers(0, 2, (64, spec.inputs)).astype(np.float64)
+    values = simulate(quantised.graph, quantised.integers, x) * quantised.unit
+    np.testing.assert_allclose(values, spec.forward(x), atol=2e-3)
+    np.testing.assert_allclose(values, quantised.rounded.forward(x), rtol=0, atol=1e-13)
+
+
+def test_choices_carry_the_unit_that_is_wanted_behind_them():
+    """As without the choice between: 13 bits, of 15, with this bias."""
+    first = DenseSpec(np.full((4, 3), 0.2), np.zeros(4))
+    last = DenseSpec(np.full((1, 2), 0.5), np.full(1, 0.5))
+    for choice in (
+        GatherSpec((0, 3)),
+        SelectionSpec((1,), positions=2),
+        GroupedSelectionSpec((0, 1)),
+    ):
+        spec = NetworkSpec((3,), (first, choice, PolynomialSpec(SQUARE), last))
+        assert int(quantise_network(spec).integers[0]).bit_length() == 13
 
 
 def test_a_network_may_end_without_weights_if_its_unit_is_a_power_of_two():

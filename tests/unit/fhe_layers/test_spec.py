@@ -11,6 +11,8 @@ from fhe_layers.spec import (
     Conv2dSpec,
     DenseSpec,
     FlattenSpec,
+    GatherSpec,
+    GroupedSelectionSpec,
     LayerSpec,
     NetworkSpec,
     PolynomialSpec,
@@ -77,6 +79,21 @@ def test_batch_normalisation_acts_on_channels():
     np.testing.assert_allclose(values, [[0.0, 2.0, 5.0, 6.0]])
 
 
+def test_choices_take_units_channels_or_one_of_each_group():
+    x = np.arange(12.0).reshape(2, 6)
+    expected = {
+        SelectionSpec((5, 0)): [[5, 0], [11, 6]],
+        SelectionSpec((2, 0, 2), positions=2): [[4, 5, 0, 1, 4, 5], [10, 11, 6, 7, 10, 11]],
+        GroupedSelectionSpec((2, 0)): [[2, 3], [8, 9]],
+        GroupedSelectionSpec((1, 0, 1)): [[1, 2, 5], [7, 8, 11]],
+        GatherSpec([3, 3, 1, 0, 5, 5, 2]): [[3, 3, 1, 0, 5, 5, 2], [9, 9, 7, 6, 11, 11, 8]],
+    }
+    for layer, values in expected.items():
+        spec = one(layer, (6,))
+        assert spec.forward(x).tolist() == values
+        assert spec.shapes[-1] == (len(values[0]),)
+
+
 def test_shapes_follow_the_layers():
     assert image_network().shapes == (
         (2, 5, 6),
@@ -111,6 +128,16 @@ def test_shapes_follow_the_layers():
         (one(ScaleSpec(0.0)), "factor is zero"),
         (one(SelectionSpec((4,))), "units from 0 to 3"),
         (one(SelectionSpec(())), "units from 0 to 3"),
+        (one(SelectionSpec((2,), positions=2)), r"layer 0 \(selection\): .*from 0 to 1$"),
+        (one(SelectionSpec((0,), positions=3)), "4 units do not split into 3 equal parts"),
+        (one(SelectionSpec((0,), positions=0)), "4 units do not split into 0 equal parts"),
+        (one(GroupedSelectionSpec((0, 2))), r"layer 0 \(grouped_selection\): .*from 0 to 1$"),
+        (one(GroupedSelectionSpec((0, -1))), "units from 0 to 1"),
+        (one(GroupedSelectionSpec((0, 0, 0))), "4 units do not split into 3 equal parts"),
+        (one(GroupedSelectionSpec(())), "4 units do not split into 0 equal parts"),
+        (one(GatherSpec((4,))), r"layer 0 \(gather\): expected units from 0 to 3"),
+        (one(GatherSpec((-1,))), "units from 0 to 3"),
+        (one(GatherSpec(())), "units from 0 to 3"),
         (one(AddSpec(0, 1)), "reads tensor 1, only 0 to 0 exist"),
         (NetworkSpec((4,), (SelectionSpec((0,)), AddSpec(0, 1))), "its sources have shapes"),
     ],
@@ -163,4 +190,4 @@ def test_no_repr_shows_a_weight():
     spec = image_network()
     text = repr(spec) + repr(residual_network()) + repr(replace(spec, shape=(2, 5, 6)))
     assert "array" not in text
-    assert "SelectionSpec(source=0)" in text
+    assert "SelectionSpec(source=0, positions=1)" in text

@@ -20,10 +20,13 @@ from protocol.graph import (
     Affine,
     Conv2d,
     Dense,
+    Gather,
     Graph,
+    GroupedSelection,
     Mul,
     Polynomial,
     Power,
+    PrivateSelection,
     Product,
     Scale,
     Selection,
@@ -49,7 +52,10 @@ EVERY_LAYER = Graph(
         Add(5, 6),  # 7: different scales
         Mul(7, 4),  # 8
         Add(8, 7),  # 9: different sizes
-        Dense(9, 2),  # 10
+        Gather(9, (3, 1, 1, 0, 2, 3)),  # 10
+        Selection(10, 4, 3),  # 11: (4, 3)
+        GroupedSelection(11, 4),  # 12
+        Dense(12, 2),  # 13
     ),
 )
 
@@ -61,15 +67,27 @@ def plain(graph: Graph, integers: np.ndarray, inputs: list[Fraction]) -> list[li
         sources = [tensors[source] for source in layer.sources]
         x = sources[0]
         rows: list[list[Fraction]] = []
-        if isinstance(layer, Dense | Conv2d | Selection):
+        if isinstance(layer, Dense | Conv2d | PrivateSelection):
             matrix = next(weights)
             flat = integers[matrix.offset : matrix.offset + matrix.size]
-            unit = 1 if isinstance(layer, Selection) else 1 << 15
+            unit = 1 if isinstance(layer, PrivateSelection) else 1 << 15
             rows = [[Fraction(int(w), unit) for w in r] for r in flat.reshape(matrix.rows, -1)]
         if isinstance(layer, Dense):
             out = [sum(map(math.prod, zip(row[:-1], x, strict=True)), row[-1]) for row in rows]
         elif isinstance(layer, Selection):
-            out = [sum(map(math.prod, zip(row, x, strict=True)), Fraction(0)) for row in rows]
+            out = [
+                sum((w * x[c * layer.positions + p] for c, w in enumerate(row)), start=Fraction(0))
+                for row in rows
+                for p in range(layer.positions)
+            ]
+        elif isinstance(layer, GroupedSelection):
+            columns = len(x) // layer.groups
+            out = [
+                sum((w * x[g * columns + c] for c, w in enumerate(row)), start=Fraction(0))
+                for g, row in enumerate(rows)
+            ]
+        elif isinstance(layer, Gather):
+            out = [x[unit] for unit in layer.units]
         elif isinstance(layer, Conv2d):
             out = [
                 row[-1] + tap_sum(layer, row, x, y, z)
@@ -162,7 +180,7 @@ def lowered(
 def random_integers(graph: Graph, rng: np.random.Generator) -> np.ndarray:
     integers = rng.integers(-(2**15) + 1, 2**15, graph.integers_count)
     for matrix in graph.matrices:
-        if isinstance(graph.layers[matrix.layer], Selection):
+        if isinstance(graph.layers[matrix.layer], PrivateSelection):
             rows = np.zeros((matrix.rows, matrix.width), dtype=np.int64)
             rows[np.arange(matrix.rows), rng.integers(0, matrix.columns, matrix.rows)] = 1
             integers[matrix.offset : matrix.offset + matrix.size] = rows.reshape(-1)
@@ -292,6 +310,21 @@ INVALID = {
     "dense of nothing": (1, lambda: (Dense(0, 0),)),
     "dense of too much": (1, lambda: (Dense(0, MAX_UNITS + 1),)),
     "selection of nothing": (1, lambda: (Selection(0, 0),)),
+    "selection at no position": (1, lambda: (Selection(0, 1, 0),)),
+    "positions that do not divide the units": (6, lambda: (Selection(0, 1, 4),)),
+    "more positions than units": (2, lambda: (Selection(0, 1, 4),)),
+    "a selection of too many units": (64, lambda: (Selection(0, 65, 64),)),
+    "selections of too many entries": (
+        4096,
+        lambda: (*[Selection(i, 64, 64) for i in range(4)], Scale(4, 2)),
+    ),
+    "no groups": (4, lambda: (GroupedSelection(0, 0),)),
+    "groups that do not divide the units": (6, lambda: (GroupedSelection(0, 4),)),
+    "more groups than units": (2, lambda: (GroupedSelection(0, 4),)),
+    "a gather of nothing": (2, lambda: (Gather(0, ()),)),
+    "a gather of too much": (2, lambda: (Gather(0, (0,) * (MAX_UNITS + 1)),)),
+    "a gather of a unit that is not there": (2, lambda: (Gather(0, (0, 2)),)),
+    "a gather of a negative unit": (2, lambda: (Gather(0, (-1,)),)),
     "a kernel beyond the image": (4, lambda: (Conv2d(0, (1, 2, 2), 1, (3, 1)),)),
     "a pool beyond the image": (4, lambda: (SumPool(0, (1, 2, 2), (3, 1), (1, 1)),)),
     "padding as wide as the kernel": (
@@ -330,6 +363,10 @@ def test_limits_are_where_they_are_said_to_be():
         Graph(1, tuple(square(i) for i in range(4)))
     assert Graph(1, tuple(Scale(i, 2) for i in range(MAX_LAYERS))).tensors(10)[-1].polys == 2
     assert linear_graph(MAX_INTEGERS - 1, 1).integers_count == MAX_INTEGERS
+    choices = Graph(4096, tuple(Selection(i, 64, 64) for i in range(4)))
+    assert choices.integers_count == MAX_INTEGERS
+    assert 4 * len(choices.nodes(10)[0].terms[0].inputs) == MAX_ENTRIES
+    assert Graph(MAX_UNITS, (Gather(0, tuple(range(MAX_UNITS))),)).outputs_count == MAX_UNITS
     pool = SumPool(0, (1, 64, 64), (18, 18), (1, 1))
     assert 2 * pool.units * pool.area > MAX_ENTRIES > pool.units * pool.area
     assert len(Graph(4096, (pool,)).nodes(10)[0].terms[0].inputs) == pool.units * pool.area
@@ -357,6 +394,15 @@ HUGE = 1 << 4000
         (1, (("dense", 0, HUGE),)),
         (1, (("dense", HUGE, 1),)),
         (HUGE, (("dense", 0, 1),)),
+        (1, (("selection", 0, 1),)),
+        (1, (("selection", 0, 1, HUGE),)),
+        (1, (("selection", 0, 1, 1, 1),)),
+        (1, (("grouped_selection", 0, HUGE),)),
+        (1, (("grouped_selection", 0, 1, 1),)),
+        (1, (("gather", 0, 0),)),
+        (1, (("gather", 0, (HUGE,)),)),
+        (1, (("gather", 0, (True,)),)),
+        (1, (("gather", 0, ((0,),)),)),
         (1, (("scale", 0, HUGE),)),
         (1, (("polynomial", 0, (1, HUGE), 0),)),
         (1, (("polynomial", 0, (1, 1), HUGE),)),

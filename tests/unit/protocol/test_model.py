@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.about import About
 from protocol.bounds import network_bounds
 from protocol.encoding import encode
 from protocol.errors import BlindproofError, EncodingError, ModelError, ParameterError
 from protocol.families import WEIGHT_BOUND
+from protocol.features import Category, Feature, Privacy, Thermometer, column_from_value
 from protocol.graph import Conv2d, Dense, Graph, Polynomial, Selection, linear_graph, square
-from protocol.model import MAX_CARD_BYTES, MAX_NAME, Feature, ModelCard, Profile
+from protocol.model import MAX_CARD_BYTES, MAX_COLUMNS, MAX_NAME, ModelCard, Profile
 from protocol.parameters import CkksParameters, Mode, Packing
 from tests.adversarial.scenario import (
     BATCH_PARAMETERS,
@@ -67,6 +69,8 @@ def test_every_field_is_part_of_the_identity(private):
         "row_l1_bounds": (5, 6),
         "profiles": private.profiles[:1],
         "commitment": bytes(flipped),
+        "local": ("id",),
+        "about": About(licence="CC-BY-4.0"),
     }
     cards = [private]
     for name, value in changes.items():
@@ -84,6 +88,8 @@ SMALLER_RING = CkksParameters(
     4096, (next(p for p in largest_primes(60, 1)),), largest_primes(34, 1)[0], 40
 )
 
+ARGMAX = {"link": "argmax", "labels": ("a", "b")}
+
 INVALID_PRIVATE = {
     "empty name": {"name": ""},
     "long name": {"name": "x" * (MAX_NAME + 1)},
@@ -94,7 +100,37 @@ INVALID_PRIVATE = {
     "no outputs": {"outputs": ()},
     "one output more": {"outputs": ("a", "b", "c")},
     "a feature twice": {"features": (Feature("x", 0.0, 1.0, 0.0, 1.0),) * 3},
-    "unknown link": {"link": "softmax"},
+    "unknown link": {"link": "tanh"},
+    "softmax without labels": {"link": "softmax"},
+    "sign with two outputs": {"link": "sign", "labels": ("a", "b")},
+    "a label twice": {"link": "argmax", "labels": ("a", "a")},
+    "integer labels without labels": {"integer_labels": True},
+    "integer labels that are texts": {**ARGMAX, "integer_labels": True},
+    "integer labels not in their usual form": {
+        "link": "argmax",
+        "labels": ("1", "02"),
+        "integer_labels": True,
+    },
+    "integer labels beyond 64 bits": {
+        "link": "argmax",
+        "labels": ("1", str(1 << 63)),
+        "integer_labels": True,
+    },
+    "a local column that is a feature": {"local": ("x1",)},
+    "a local column twice": {"local": ("id", "id")},
+    "a local column without a name": {"local": ("",)},
+    "too many local columns": {"local": tuple(f"id{k}" for k in range(MAX_COLUMNS))},
+    "too many units": {
+        "features": (
+            Feature("x", 0.0, 1.0, 0.0, 1.0),
+            *(Category(f"c{k}", tuple(map(str, range(256)))) for k in range(64)),
+        )
+    },
+    "nothing encrypted": {
+        "features": tuple(
+            Feature(f"x{k}", -8.0, 8.0, 0.0, 1.0, privacy=Privacy.PLAINTEXT) for k in range(3)
+        )
+    },
     "labels without a link": {"labels": ("a", "b")},
     "logistic with two outputs": {"link": "logistic", "labels": ("a", "b")},
     "argmax with three labels": {"link": "argmax", "labels": ("a", "b", "c")},
@@ -184,15 +220,17 @@ def test_a_single_record_must_fit_the_ring():
 WRONG_TYPES = (None, True, -1, 1.5, "x", b"x", ((),))
 TEXTS = {1, 2, 3}
 """Fields that may hold any text: name, version, purpose."""
+INTEGER_LABELS = 19
 
 
 @pytest.mark.parametrize(
     ("index", "wrong"),
     [
         pytest.param(index, wrong, id=f"{index} {type(wrong).__name__}")
-        for index in range(17)
+        for index in range(20)
         for wrong in WRONG_TYPES
         if not (index in TEXTS and isinstance(wrong, str))
+        and not (index == INTEGER_LABELS and isinstance(wrong, bool))
     ],
 )
 def test_fields_of_a_wrong_type_are_refused_when_parsed(private, index, wrong):
@@ -343,7 +381,7 @@ INVALID_NETWORKS = {
     "flooding beyond its limbs": {"profiles": (replace(NETWORK_PROFILE, flooding_log2=150),)},
     "flooding too small": {"profiles": (replace(NETWORK_PROFILE, flooding_log2=39),)},
     "flooding too large": {"profiles": (replace(NETWORK_PROFILE, flooding_log2=221),)},
-    "monomials": {"expansion": ((0,), (1,), (2,))},
+    "a monomial more": {"expansion": ((0,), (1,), (2,), (2, 2))},
 }
 
 
@@ -438,6 +476,80 @@ def test_products_of_wide_ranges_are_refused(polynomial):
 
 def test_ranges_may_be_written_as_integers():
     feature = Feature("age", 18, 100, 59, 41)
-    assert Feature.from_value(feature.value()) == feature
+    assert column_from_value(feature.value()) == feature
     assert feature.value() == Feature("age", 18.0, 100.0, 59.0, 41.0).value()
-    assert all(isinstance(number, float) for number in feature.value()[1:])
+    assert all(isinstance(number, float) for number in feature.value()[2:6])
+
+
+SHOWN = Privacy.PLAINTEXT
+COLUMNS = (
+    Feature("age", 0.0, 100.0, 50.0, 25.0, privacy=SHOWN, missing=40.0, measured_in="years"),
+    Thermometer("steps", 0.0, 10.0, (2.0, 5.0), missing=1.0),
+    Category("level", ("a", "b", "c"), SHOWN, "b"),
+)
+
+
+@pytest.fixture(scope="module")
+def mixed(private: ModelCard) -> ModelCard:
+    return replace(
+        private,
+        features=COLUMNS,
+        graph=linear_graph(6, 2),
+        labels=("-1", "10"),
+        link="argmax",
+        local=("id", "name"),
+        about=About("triage", "1997 cohort", "CC-BY-4.0", (("accuracy", 0.97),)),
+        integer_labels=True,
+    )
+
+
+@pytest.mark.accepts("C-45")
+def test_a_card_of_all_kinds_of_columns_comes_back(mixed):
+    again = ModelCard.decoded(mixed.encoded())
+    assert again == mixed
+    assert again.digest == mixed.digest
+    assert again.features == COLUMNS
+    assert replace(mixed, integer_labels=False).digest != mixed.digest
+
+
+def test_what_the_columns_of_a_card_imply(mixed):
+    assert mixed.inputs_count == 6
+    assert mixed.unit_columns == (0, 1, 1, 2, 2, 2)
+    assert mixed.unit_bounds == (2.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    assert mixed.input_bound == 2.0
+    assert mixed.plaintext_features == (0, 2)
+    assert mixed.plaintext_inputs == (0, 3, 4, 5)
+    assert mixed.encrypted_inputs == (1, 2)
+
+
+def test_a_monomial_is_plaintext_if_all_its_columns_are(mixed):
+    expansion = ((0,), (1,), (0, 0), (0, 1), (0, 3), (1, 2))
+    card = replace(mixed, expansion=expansion)
+    assert card.plaintext_inputs == (0, 2, 4)
+    assert card.encrypted_inputs == (1, 3, 5)
+    assert card.input_bound == 4.0
+    with pytest.raises(ModelError, match="unit that does not exist"):
+        replace(mixed, expansion=(*expansion[:5], (1, 6)))
+    with pytest.raises(ModelError, match="encrypted"):
+        replace(mixed, expansion=((0,), (3,), (4,), (5,), (0, 3), (3, 4)))
+
+
+def test_a_network_may_act_on_monomials(network):
+    card = replace(network, expansion=((0,), (1, 1), (0, 1, 2)))
+    assert ModelCard.decoded(card.encoded()) == card
+    assert card.input_bound == 8.0**3
+    assert card.bounds(Packing.BATCH).error > network.bounds(Packing.BATCH).error
+
+
+def test_the_widest_linear_model_fits_a_card(private):
+    """All columns a linear model can have, names of their position."""
+    count = 16_383
+    card = replace(
+        private,
+        features=tuple(Feature(f"x{k}", -1.0, 1.0, 0.0, 1.0) for k in range(count)),
+        graph=linear_graph(count, 1),
+        outputs=("y",),
+        row_l1_bounds=(1 << 17,),
+        profiles=private.profiles[:1],
+    )
+    assert ModelCard.decoded(card.encoded()) == card

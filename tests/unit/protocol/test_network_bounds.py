@@ -19,10 +19,13 @@ from protocol.graph import (
     Affine,
     Conv2d,
     Dense,
+    Gather,
     Graph,
+    GroupedSelection,
     Mul,
     Polynomial,
     Power,
+    PrivateSelection,
     Product,
     Scale,
     Selection,
@@ -56,7 +59,10 @@ EVERY_LAYER = Graph(
         Scale(4, -2),  # 5
         Add(4, 5),  # 6
         Mul(6, 4),  # 7
-        Dense(7, 2),  # 8
+        Gather(7, (4, 0, 0, 2)),  # 8
+        Selection(8, 3, 2),  # 9: (3, 2)
+        GroupedSelection(9, 3),  # 10
+        Dense(10, 2),  # 11
     ),
 )
 PARAMETERS = CkksParameters(DEGREE, MODULI, SPECIAL, 62)
@@ -75,7 +81,7 @@ def parameters(degree: int, bits: int, limbs: int, special_bits: int, scale: int
 def bounds_of(graph: Graph, ring: CkksParameters = PARAMETERS, **changes: object) -> Bounds:
     fields = {
         "row_l1_bounds": tuple(
-            1 if isinstance(graph.layers[matrix.layer], Selection) else 4 << 15
+            1 if isinstance(graph.layers[matrix.layer], PrivateSelection) else 4 << 15
             for matrix in graph.matrices
             for _ in range(matrix.rows)
         ),
@@ -138,7 +144,7 @@ def extreme_integers(graph: Graph, rng: np.random.Generator, aligned: bool) -> n
     for matrix in graph.matrices:
         for row in range(matrix.rows):
             values = np.zeros(matrix.width, dtype=np.int64)
-            if isinstance(graph.layers[matrix.layer], Selection):
+            if isinstance(graph.layers[matrix.layer], PrivateSelection):
                 values[row % matrix.columns] = 1
             else:
                 share = (4 << 15) // matrix.width

@@ -10,6 +10,7 @@ import pytest
 from client_sdk.disclosure import in_units
 from client_sdk.encryption import CkksContext, decrypt, encrypt
 from protocol.errors import ModelError, VerificationError
+from protocol.inputs import RequestInputs
 from protocol.keys import EnrolledKey, KeyRequest
 from protocol.parameters import Packing
 from server.inference import InferenceEngine, answer_relation
@@ -57,9 +58,9 @@ def header(bundle, key, packing: Packing, **changes: object) -> InferenceHeader:
 
 def job(bundle, key, secret, packing: Packing, rows: np.ndarray) -> tuple[Job, object]:
     context = CkksContext(bundle.card.profile(packing).parameters).with_secret(secret)
-    ciphertexts = encrypt(context, packing, (rows - 1.0) / 2.0)
-    request = request_of(header(bundle, key, packing, records=len(rows)), bundle, ciphertexts)
-    return Job(bundle, key, request, ciphertexts), context
+    inputs = RequestInputs.encrypted_only(encrypt(context, bundle.card, packing, rows))
+    request = request_of(header(bundle, key, packing, records=len(rows)), bundle, inputs)
+    return Job(bundle, key, request, inputs), context
 
 
 @pytest.fixture(params=list(Packing), ids=str)
@@ -169,7 +170,7 @@ def test_the_enrolment_of_a_malicious_key_is_refused(bundle, secret):
 def test_noise_and_weights_are_in_no_repr(bundle, key, secret, packing):
     engine = InferenceEngine(bytes(32))
     work, _ = job(bundle, key, secret, packing, records(1))
-    sanitised = engine.sanitise(work, engine.evaluate(work, work.ciphertexts.words))
+    sanitised = engine.sanitise(work, engine.evaluate(work, work.inputs.words))
     witness = answer_relation(work, sanitised.outputs).witness(sanitised.witness)
     for hidden in (sanitised, sanitised.witness, witness):
         assert "array" not in repr(hidden)

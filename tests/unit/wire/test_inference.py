@@ -7,6 +7,7 @@ import pytest
 
 from protocol.ciphertexts import SeededCiphertexts
 from protocol.errors import EncodingError
+from protocol.inputs import RequestInputs
 from protocol.parameters import Packing
 from protocol.request import Request
 from wire.inference import (
@@ -56,7 +57,8 @@ def request_parts(bundle, packing, rng):
         registration_digest=bytes([2]) * 32,
         input_digest=bytes(32),
     )
-    return request, SeededCiphertexts(seeds, bodies, parameters.moduli)
+    ciphertexts = SeededCiphertexts(seeds, bodies, parameters.moduli)
+    return request, RequestInputs.encrypted_only(ciphertexts)
 
 
 @pytest.fixture
@@ -77,26 +79,28 @@ def response(bundle, packing, rng) -> Response:
 
 
 def test_a_request_comes_back(bundle, packing, request_parts):
-    request, ciphertexts = request_parts
-    header, *rest = encode_request(request, ciphertexts)
+    request, inputs = request_parts
+    ciphertexts = inputs.ciphertexts
+    header, *rest = encode_request(request, inputs)
     decoded = decode_header(header)
     assert decoded.packing is packing
     assert decoded.model_digest == bundle.card.digest
     assert decoded.key_digest == request.key_digest
     assert decoded.registration_digest == request.registration_digest
     assert decoded.ciphertexts == len(ciphertexts.seeds)
-    assembler = RequestAssembler(bundle.card, packing)
+    assembler = RequestAssembler(bundle.card, decoded)
     for message in rest:
         assembler.add(message)
-    received = assembler.finish()
+    received, plaintext = assembler.finish()
+    assert plaintext is None
     assert received.seeds == ciphertexts.seeds
     assert np.array_equal(received.bodies, ciphertexts.bodies)
     assert received.moduli == ciphertexts.moduli
 
 
-def test_a_request_with_a_ciphertext_missing_or_too_many_is_refused(bundle, packing, request_parts):
-    _, *rest = encode_request(*request_parts)
-    assembler = RequestAssembler(bundle.card, packing)
+def test_a_request_with_a_ciphertext_missing_or_too_many_is_refused(bundle, request_parts):
+    header, *rest = encode_request(*request_parts)
+    assembler = RequestAssembler(bundle.card, decode_header(header))
     for message in rest[:-1]:
         assembler.add(message)
     with pytest.raises(EncodingError, match="ciphertexts of"):

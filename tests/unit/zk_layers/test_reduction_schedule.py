@@ -11,7 +11,9 @@ from protocol.graph import (
     Add,
     Conv2d,
     Dense,
+    Gather,
     Graph,
+    GroupedSelection,
     Mul,
     Polynomial,
     Scale,
@@ -28,7 +30,7 @@ from zk_layers.layers.product import ProductStep
 from zk_layers.reduction.merge import MergeStep
 from zk_layers.reduction.pads import Pads
 from zk_layers.reduction.schedule import Schedule, schedule_of
-from zk_layers.reduction.speaker import kept_tensors
+from zk_layers.reduction.speaker import kept_tensors, origin
 
 SCALE = 60
 GRAPHS = {
@@ -59,6 +61,17 @@ GRAPHS = {
     "sums of itself": Graph(3, (Dense(0, 3), Add(1, 0), Add(2, 2), square(3), Dense(4, 2))),
     "two dense layers": Graph(3, (Dense(0, 4), Dense(1, 2))),
     "selection": Graph(4, (Selection(0, 3), Dense(1, 2), square(2), Dense(3, 2))),
+    "comparisons": Graph(
+        6,
+        (
+            Selection(0, 2, 2),  # 1
+            GroupedSelection(1, 2),  # 2
+            Gather(2, (0, 1, 0)),  # 3
+            Gather(2, (1, 0, 0)),  # 4
+            Mul(3, 4),  # 5
+            Dense(5, 1),  # 6
+        ),
+    ),
 }
 
 
@@ -124,6 +137,7 @@ def test_a_square_layer_by_hand():
         ("residual", (1,), (1,)),
         ("product with itself", (1,), (1,)),
         ("selection", (1,), ()),
+        ("comparisons", (2, 1), (2,)),
         ("product with the input", (), ()),
     ],
 )
@@ -147,7 +161,8 @@ def test_kept_tensors_exist_and_ascend(name, hidden):
     kept = kept_tensors(graph, SCALE, hidden=hidden)
     assert list(kept) == sorted(set(kept))
     assert all(0 < index <= len(graph.layers) for index in kept)
-    assert set(schedule(graph, hidden=hidden).merged) <= set(kept)
+    merged = schedule(graph, hidden=hidden).merged
+    assert {origin(graph.nodes(SCALE), tensor) for tensor in merged} - {0} <= set(kept)
 
 
 def test_filled_pads_hold_their_products():
@@ -171,6 +186,14 @@ def test_filled_pads_hold_their_products():
     assert (filled[others] == uniform[others]).all()
     empty = Pads(hidden=True).fill(np.zeros((0, 2), dtype=np.uint64), extension(modulus))
     assert empty.size == 0
+
+
+def test_what_is_only_chosen_is_not_kept():
+    """Its words are those of the units it takes: of the inputs here, and of the product."""
+    layers = GRAPHS["comparisons"].layers
+    assert kept_tensors(GRAPHS["comparisons"], SCALE, hidden=True) == ()
+    deeper = Graph(6, (*layers[:-1], Gather(5, (2, 0, 0)), Mul(6, 3), Dense(7, 1)))
+    assert kept_tensors(deeper, SCALE, hidden=True) == (5,)
 
 
 def test_pads_are_part_of_the_witness_of_every_limb():

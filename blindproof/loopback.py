@@ -13,11 +13,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
-from client_sdk.keystore import PASSPHRASE_VARIABLE
 from protocol.errors import BlindproofError
 from server.inference import InferenceEngine
 from server.main import running
-from server.settings import ServerSettings
+from server.settings import ENVIRONMENT_PREFIX, ServerSettings
 
 START_SECONDS = 20.0
 
@@ -49,13 +48,16 @@ def server_process(settings: ServerSettings) -> Iterator[str]:
 
 
 def _environment(settings: ServerSettings) -> dict[str, str]:
-    """The settings as variables, the import path of this process, and no passphrase.
+    """The settings as variables, the import path of this process, and no variable of its own.
 
-    A server has no business with the client's key store.
+    Settings of another server are not this one's, and the passphrase of a client's key store is no
+    server's business.
     """
     given = settings.model_dump(exclude_none=True, exclude_defaults=True)
-    variables = {f"BLINDPROOF_{name.upper()}": str(value) for name, value in given.items()}
-    inherited = {name: text for name, text in os.environ.items() if name != PASSPHRASE_VARIABLE}
+    variables = {f"{ENVIRONMENT_PREFIX}{name.upper()}": str(value) for name, value in given.items()}
+    inherited = {
+        name: text for name, text in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)
+    }
     return {**inherited, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **variables}
 
 

@@ -1,4 +1,4 @@
-"""A certificate authority and one certificate for loopback, for the length of a demonstration."""
+"""A certificate authority and certificates for loopback, which last a day: for trials and tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Authority:
     certificate: x509.Certificate
 
     @classmethod
-    def fresh(cls, name: str = "blindproof demonstration") -> Authority:
+    def fresh(cls, name: str = "blindproof trial") -> Authority:
         """A new authority."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name(name)
