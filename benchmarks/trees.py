@@ -153,7 +153,8 @@ def table(cases: list[Measured]) -> Table:
         predicted, parameters = offer.predicted, offer.plan.parameters
         expected = dict(predicted.seconds)
         phases = [
-            f"{expected.get(phase, float('nan')):.2f} / {case.seconds[phase]:.2f}"
+            (f"{expected[phase]:.2f} / " if phase in expected else "")
+            + f"{case.seconds[phase]:.2f}"
             for phase in ("encrypt", "evaluate", "prove", "verify")
         ]
         agreement = f"R2 {case.fit:.6f}" if case.fit is not None else ""

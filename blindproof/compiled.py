@@ -18,7 +18,7 @@ from blindproof.prepared import Model, Offer, Prepared, plans_at, prepare_collap
 from client_sdk.records import raw_values
 from fhe_layers.importing.imported import Step
 from protocol import links
-from protocol.errors import ModelError, PlanningError
+from protocol.errors import ModelError, ParameterError, PlanningError
 from protocol.model import ModelCard
 from protocol.parameters import Mode, Packing
 
@@ -198,11 +198,14 @@ class Compiled:
                 them.
 
         Raises:
+            ParameterError: an unknown packing.
             ModelError: not compiled for this packing.
             BlindproofError: the model cannot be stored.
         """
         chosen = self.prepared.packings
         if packing is not None:
+            if packing not in set(Packing):
+                raise ParameterError(f"packing '{packing}': expected 'batch' or 'single'")
             if packing not in set(chosen):
                 raise ModelError(
                     f"compiled for {' and '.join(chosen)} requests: compile it again with "

@@ -22,6 +22,7 @@ from blindproof.network_publishing import NetworkModel
 from blindproof.prepared import PackingWish, Prepared, prepare
 from blindproof.publishing import LinearModel, parse_mode
 from blindproof.sample import (
+    no_column,
     raw_sample,
     require_length,
     sample_table,
@@ -61,6 +62,7 @@ def compile(  # noqa: A001 -- the word users look for, as in re.compile
     local: Iterable[str] = (),
     measured_in: Mapping[str, str] | None = None,
     edges: int | None = None,
+    show_thresholds: bool = False,
     activation_degree: int | None = None,
     names: Sequence[str] | None = None,
     shape: tuple[int, ...] | None = None,
@@ -97,6 +99,8 @@ def compile(  # noqa: A001 -- the word users look for, as in re.compile
         local: columns of tables which clients keep: no inputs of the model.
         measured_in: what columns are measured in, for people.
         edges: comparisons for each column of a model of trees; by default as few as will do.
+        show_thresholds: compare with the trees' own thresholds, which are then public: smaller
+            requests, and no loss. Which tree compares where, and all leaves, stay private.
         activation_degree: of the polynomials that replace ReLU, sigmoid and tanh; by default they
             are refused.
         names: of the columns, if the sample is an array.
@@ -122,6 +126,7 @@ def compile(  # noqa: A001 -- the word users look for, as in re.compile
         local=_names(local, "local"),
         measured_in=dict(measured_in or {}),
         edges=edges,
+        show_thresholds=show_thresholds,
         activation_degree=activation_degree,
     )
     wish = _packing(packing)
@@ -193,6 +198,8 @@ def compile(  # noqa: A001 -- the word users look for, as in re.compile
 
 def _opened(model: object) -> tuple[object, Mode, Packing | None]:
     """A model file's model, mode and only packing; anything else as it is.  Raises ModelError."""
+    if isinstance(model, type):
+        raise ModelError(f"'{model.__name__}' is a class: pass a fitted model of it")
     if isinstance(model, LinearModel | NetworkModel):
         return model, Mode.PRIVATE, None
     if kind_of(model) is Kind.MODEL_FILE and isinstance(model, str | Path):
@@ -230,7 +237,7 @@ def _require_columns(table: Table, options: ImportOptions) -> None:
     ):
         for column in sorted(columns):
             if column not in table.names:
-                raise InputError(f"{option}: the sample has no column '{column}'")
+                raise InputError(f"{option}: {no_column(table, column)}")
             if column in options.local:
                 raise InputError(f"{option}: column '{column}' is local, which no server sees")
 

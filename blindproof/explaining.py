@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from blindproof.cli.params import plans_table
-from blindproof.cli.tables import kibibytes, new_table, plain
 from blindproof.compiled import Accuracy, Compiled
+from blindproof.plan_tables import plans_table
 from blindproof.prepared import Prepared
+from blindproof.tables import new_table, plain, size
 from client_sdk.disclosure import DISCLOSURE_LIMIT, disclosure_units
 from client_sdk.memory import prediction_bytes
 from fhe_layers.importing.imported import Treatment
@@ -22,6 +22,8 @@ from protocol.parameters import Mode
 
 RUNS_SHOWN = 40
 OUTPUTS_SHOWN = 20
+FEW_RECORDS = 50
+"""A sample of fewer says little of ranges."""
 
 _BECAME = {
     Treatment.ENCRYPTED: "on ciphertexts",
@@ -120,8 +122,13 @@ def _values(column: Column) -> str:
 
 
 def _after_columns(compiled: Compiled) -> list[str]:
-    model = compiled.model
+    model, records = compiled.model, compiled.accuracy.records
     lines = []
+    if records < FEW_RECORDS:
+        lines.append(
+            f"ranges come from {_count(records, 'record')} only: clients may refuse common values; "
+            "give a larger sample, or ranges"
+        )
     if model.local:
         lines.append(f"kept by clients: {_listed(model.local)}")
     if model.expansion:
@@ -182,7 +189,7 @@ def _errors_table(compiled: Compiled) -> Table:
         "Errors of outputs",
         "output",
         "at most",
-        "integers, on the sample",
+        "integer model, on the sample",
         "rounding, at worst",
         "encryption, at worst",
     )
@@ -214,12 +221,12 @@ def _costs_table(compiled: Compiled) -> Table:
     answered = [DISCLOSURE_LIMIT // disclosure_units(card, offer.packing, 1) for offer in offers]
     rows: list[tuple[str, list[str]]] = [
         ("records until keys are replaced", [f"{count:,}" for count in answered]),
-        ("request", [kibibytes(p.request_bytes) for p in predictions]),
-        ("proof, about", [kibibytes(p.proof_bytes) for p in predictions]),
+        ("request", [size(p.request_bytes) for p in predictions]),
+        ("proof, about", [size(p.proof_bytes) for p in predictions]),
         ("memory of the server", [_mebibytes(p.server_memory_bytes) for p in predictions]),
         ("memory of the client", [_mebibytes(needed) for needed in memory]),
     ]
-    phases = dict.fromkeys(name for p in predictions for name, _ in p.seconds)
+    phases = dict.fromkeys(name for p in predictions if len(p.seconds) > 1 for name, _ in p.seconds)
     rows += [
         (phase, [_seconds(dict(p.seconds).get(phase)) for p in predictions]) for phase in phases
     ]
@@ -240,7 +247,7 @@ def _closing(compiled: Compiled) -> list[str]:
     predicted = offer.predicted
     sentence = (
         f"single records over {other.model.inputs} monomials: {offer.plan.precision_bits:.1f} "
-        f"bits, {kibibytes(predicted.request_bytes)} up, {predicted.total_seconds:.2g} s a record; "
+        f"bits, {size(predicted.request_bytes)} up, {predicted.total_seconds:.2g} s a record; "
         "packing='single' compiles for them"
     )
     return [sentence]

@@ -114,6 +114,12 @@ def require_accurate(
             f"it labels {accuracy.of_integer:.1%} of them correctly, the float model "
             f"{accuracy.of_float:.1%}"
         )
+    if regression and accuracy.of_float is not None and accuracy.of_float < 0:
+        raise ModelError(
+            f"the model as it was given predicts the sample's target worse than a constant would: "
+            f"an R2 of {accuracy.of_float:.4g}. Is it the right target, and are the columns those "
+            "the model was fitted on, in their order? If so, accept it with allow_loss"
+        )
     raise ModelError(
         f"on the {accuracy.records} records of the sample the integer model loses accuracy: "
         f"{found}. {_advice(prepared, steps)}, or accept it with allow_loss"
@@ -158,7 +164,11 @@ def _r2(truth: Truth, predicted: Floats) -> float:
 def _advice(prepared: Prepared, steps: tuple[Step, ...]) -> str:
     """What would help, beginning a sentence."""
     if any(isinstance(column, Thermometer) for column in prepared.columns):
-        return "Offer more edges for each column, or fit the trees on columns binned before"
+        return (
+            "Give a sample that the trees were not fitted on, offer more edges for each column if "
+            "they fit, fit the trees on columns binned before, by "
+            "KBinsDiscretizer(encode='ordinal'), or make their thresholds public: show_thresholds"
+        )
     if any("polynomial" in step.note for step in steps):
         return (
             "Raise the activation degree, or train the network with squares instead of the "

@@ -90,7 +90,10 @@ Comparisons have no form on encrypted numbers, so clients make them: each column
 trees has public *edges*, and the client sends one bit for each, 1 where the value is above it.
 Which edges a model uses, in which tree, and the values of its leaves stay private. Thresholds move
 to the edge next to them that misplaces the fewest records of the sample; `edges` sets how many
-each column gets.
+each column gets. Training on binned columns (`KBinsDiscretizer` before the trees, or the bins of
+`HistGradientBoosting`) loses nothing, as bins are edges. Nor does `show_thresholds`, which makes
+the trees' own thresholds the edges: they are public then, requests are smaller, and which tree
+compares where and the values of leaves stay private.
 
 Trees that read one column each, such as boosted stumps, become a linear model over bits, in
 batches and in single records. Trees up to depth 3 become private selections of bits and products

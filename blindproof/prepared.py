@@ -324,19 +324,22 @@ def _suitable(
     plans: Callable[[tuple[Packing, ...]], tuple[Plan, ...]], encrypted: float
 ) -> tuple[tuple[Packing, ...], tuple[str, ...]]:
     """The packings a linear model gets by default, and why not both."""
-    notes: list[str] = []
-    for chosen in ((Packing.BATCH, Packing.SINGLE), (Packing.BATCH,)):
+    notes: tuple[str, ...] = ()
+    for chosen, without in (
+        ((Packing.BATCH, Packing.SINGLE), Packing.SINGLE),
+        ((Packing.BATCH,), Packing.BATCH),
+    ):
         try:
             batch, *others = plans(chosen)
         except PlanningError as error:
-            notes.append(f"not {' and '.join(chosen)}: {error}")
+            notes = (f"no {without} packing: {error}",)
             continue
         request = encrypted * batch.request_bytes
         if others and request > LARGEST_DEFAULT_REQUEST:
-            note = f"not batch: a request would take {request / 2**20:,.0f} MiB"
+            note = f"no batch packing: a request would take {request / 2**20:,.0f} MiB"
             return (Packing.SINGLE,), (f"{note}; packing='batch' compiles for it",)
-        return chosen, tuple(notes)
-    return (Packing.SINGLE,), tuple(notes)
+        return chosen, notes
+    return (Packing.SINGLE,), notes
 
 
 def _finest(

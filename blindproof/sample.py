@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,7 +29,11 @@ def sample_table(sample: object, names: Sequence[str] | None, model: object) -> 
     """
     if isinstance(sample, Table):
         return sample
-    table = Table.of(sample, names)
+    if isinstance(sample, str | Path):
+        raise ShapeError(
+            "the sample is the name of a file: read it first, such as by pandas.read_csv"
+        )
+    table = Table.of(_by_columns(sample), names)
     if names is None and table.names == tuple(f"x{i}" for i in range(len(table.names))):
         known = _names_in(model)
         if len(known) == len(table.names):
@@ -35,10 +41,17 @@ def sample_table(sample: object, names: Sequence[str] | None, model: object) -> 
     return table
 
 
+def no_column(table: Table, column: str) -> str:
+    """That the sample has no such column, and which was probably meant."""
+    close = difflib.get_close_matches(column, table.names, n=1)
+    meant = f"; did you mean '{close[0]}'?" if close else ""
+    return f"the sample has no column '{column}'{meant}"
+
+
 def split_target(table: Table, column: str) -> tuple[Table, list[Any]]:
     """The table without a column, and that column's cells.  Raises InputError: there is none."""
     if column not in table.names:
-        raise InputError(f"the sample has no column '{column}' to take as target")
+        raise InputError(f"target: {no_column(table, column)}")
     index = table.names.index(column)
     texts, values = table.categories[index], table.values[:, index]
     if np.isnan(values).any():
@@ -95,7 +108,10 @@ def true_labels(target: object, imported: ImportedModel, own_labels: Sequence[st
             place = {label: index for index, label in enumerate(labels)}
             return np.array([place[cell] for cell in given], dtype=np.int64)
     unknown = len(set(given) - set(own_labels))
-    raise InputError(f"the target has {unknown} classes that the model does not know")
+    known = ", ".join(own_labels[:5]) + (", ..." if len(own_labels) > 5 else "")
+    raise InputError(
+        f"the target has {unknown} classes that the model does not know; it knows {known}"
+    )
 
 
 def true_values(target: object, outputs: int) -> Floats:
@@ -115,6 +131,22 @@ def require_length(target: object, records: int) -> None:
     found = len(target) if hasattr(target, "__len__") else 0
     if found != records:
         raise ShapeError(f"a target of {found} entries for a sample of {records} records")
+
+
+def _by_columns(sample: object) -> object:
+    """Columns by name, if the sample is a list of records by name; else the sample itself.
+
+    Raises:
+        ShapeError: the records have different columns.
+    """
+    if not (isinstance(sample, list | tuple) and sample):
+        return sample
+    if not all(isinstance(record, Mapping) for record in sample):
+        return sample
+    names = list(sample[0])
+    if any(record.keys() != sample[0].keys() for record in sample):
+        raise ShapeError("the records of the sample have different columns")
+    return {name: [record[name] for record in sample] for name in names}
 
 
 def _names_in(model: object) -> tuple[str, ...]:
@@ -157,8 +189,8 @@ def _completed(column: Column, raw: Floats) -> Floats:
     missing = np.isnan(raw)
     if missing.any() and column.missing is None:
         raise InputError(
-            f"column '{column.name}' of the sample has missing values and the model no imputer for "
-            "it: put a SimpleImputer before it, or leave these records out"
+            f"column '{column.name}' of the sample has missing values, and the model has no "
+            "imputer for it: put a SimpleImputer before it, or leave these records out"
         )
     if isinstance(column, Category):
         place = 0 if column.missing is None else column.categories.index(column.missing)

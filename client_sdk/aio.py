@@ -11,7 +11,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -74,6 +74,10 @@ Floats = npt.NDArray[np.float64]
 DEFAULT_SECONDS = 300.0
 """For one call: a deep network's request has tens of megabytes, and its proof takes seconds."""
 
+INPUTS_PER_SINGLE = 16
+"""A request for a single record takes as long as it takes to encrypt, send and evaluate so many
+inputs of a batch, however few records the batch has."""
+
 SNAPSHOT_ATTEMPTS = 5
 """Fresh starts before a prediction gives up on a store that others keep rotating."""
 
@@ -128,6 +132,7 @@ class AsyncClient:
         client_id: str | None = None,
         tolerance: float | None = None,
         min_disclosure_log2: int | None = None,
+        plaintext: Collection[str] | None = None,
         seconds: float = DEFAULT_SECONDS,
         max_memory_bytes: int = MAX_MEMORY_BYTES,
         observer: Callable[[Phase], None] | None = None,
@@ -151,6 +156,8 @@ class AsyncClient:
                 values must be at least, as a power of two; a model with less is refused before
                 anything is encrypted.  If None, 32 for linear models, and whatever its card says
                 for a network: `Result.disclosure_log2` reports it.
+            plaintext: columns that may travel in clear; a model whose card sends another one so is
+                refused before anything is sent.  If None, the pinned card decides.
             seconds: time limit of each call.
             max_memory_bytes: what enrolment or one request may take, by the model's card; a model
                 that takes more is refused before anything is enrolled or encrypted.
@@ -159,11 +166,14 @@ class AsyncClient:
 
         Raises:
             ModelError: the digest is malformed.
-            ParameterError: the tolerance or the memory limit is not a positive number.
+            ParameterError: the tolerance or the memory limit is not a positive number, or
+                `plaintext` is one text.
             TransportError: a PEM file cannot be used, or a certificate came without its key.
         """
         if tolerance is not None and not tolerance > 0:  # NaN as well
             raise ParameterError(f"the tolerance must be a positive number, not {tolerance}")
+        if isinstance(plaintext, str):
+            raise ParameterError(f"plaintext: expected names of columns, such as ['{plaintext}']")
         if not max_memory_bytes > 0:
             raise ParameterError("the memory limit must be a positive number of bytes")
         tls = TlsFiles.of(ca, certificate, certificate_key)
@@ -175,6 +185,7 @@ class AsyncClient:
         self._client_id = client_id or tls.common_name or keys.client_id
         self._tolerance = tolerance
         self._min_disclosure_log2 = min_disclosure_log2
+        self._plaintext = None if plaintext is None else frozenset(plaintext)
         self._max_memory_bytes = max_memory_bytes
         self._observe = observer or _unobserved
         self._meter = meter or unmetered
@@ -210,7 +221,8 @@ class AsyncClient:
         """The pinned model's card, fetched and verified once.
 
         Raises:
-            ModelError: unknown, or not the pinned one, or its error bound exceeds the tolerance.
+            ModelError: unknown, or not the pinned one, or it has columns sent in clear that this
+                client does not allow.
             VerificationError: its registration does not hold.
             TransportError: the server cannot be reached.
         """
@@ -224,6 +236,7 @@ class AsyncClient:
             card = await asyncio.to_thread(
                 accept_model, served.card, served.registration_proof, self._pinned
             )
+            self._check_plaintext(card)
             self._served = ServedCard(card, served.registration_proof, served.server_id)
         return self._served
 
@@ -255,7 +268,8 @@ class AsyncClient:
 
         Args:
             records: array (records, C), data frame, or dicts by column name.
-            packing: 'batch', 'single', or 'auto': single for one record where it is offered.
+            packing: 'batch', 'single', or 'auto': where both are offered, single for one record,
+                and for more while one by one is faster than a batch (`INPUTS_PER_SINGLE`).
 
         Raises:
             InputError: the records do not fit the model; nothing was sent.
@@ -270,7 +284,7 @@ class AsyncClient:
         """
         served = await self.model()
         raw = raw_values(served.card, records)
-        chosen = _packing(served.card, packing, len(raw))
+        chosen = chosen_packing(served.card, packing, len(raw))
         self._check_tolerance(served.card, chosen)
         require_distance(served.card, chosen, self._min_disclosure_log2)
         self._check_memory(served, chosen)
@@ -321,6 +335,15 @@ class AsyncClient:
         async with contextlib.aclosing(answers):
             async for _, result in answers:
                 yield result
+
+    def _check_plaintext(self, card: ModelCard) -> None:
+        sent = (card.features[index].name for index in card.plaintext_features)
+        unwanted = [] if self._plaintext is None else [n for n in sent if n not in self._plaintext]
+        if unwanted:
+            raise ModelError(
+                f"this model has the column '{unwanted[0]}' sent in clear, which is not among the "
+                "plaintext columns you allow: allow it, or ask for a model that encrypts it"
+            )
 
     def _check_tolerance(self, card: ModelCard, packing: Packing) -> None:
         bound = card.bounds(packing).released_error * card.unit
@@ -529,11 +552,12 @@ def _unobserved(phase: Phase) -> None:
     del phase
 
 
-def _packing(card: ModelCard, wanted: str, records: int) -> Packing:
+def chosen_packing(card: ModelCard, wanted: str, records: int) -> Packing:
     """The packing of a prediction."""
     offered = [profile.packing for profile in card.profiles]
     if wanted == "auto":
-        preferred = Packing.SINGLE if records == 1 else Packing.BATCH
+        few = max(1, len(card.encrypted_inputs) // INPUTS_PER_SINGLE)
+        preferred = Packing.SINGLE if records <= few else Packing.BATCH
         return preferred if preferred in offered else offered[0]
     try:
         packing = Packing(wanted)

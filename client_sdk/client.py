@@ -7,7 +7,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterator
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +53,7 @@ class Client:
         client_id: str | None = None,
         tolerance: float | None = None,
         min_disclosure_log2: int | None = None,
+        plaintext: Collection[str] | None = None,
         seconds: float = DEFAULT_SECONDS,
         max_memory_bytes: int = MAX_MEMORY_BYTES,
         observer: Callable[[Phase], None] | None = None,
@@ -69,6 +70,7 @@ class Client:
             client_id=client_id,
             tolerance=tolerance,
             min_disclosure_log2=min_disclosure_log2,
+            plaintext=plaintext,
             seconds=seconds,
             max_memory_bytes=max_memory_bytes,
             observer=observer,

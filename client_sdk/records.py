@@ -103,7 +103,7 @@ def raw_values(card: ModelCard, records: Records, row_name: RowName = _row_name)
         least, most = _range(column)
         raise RangeError(
             f"{_first(card.features, outside, row_name)}: the value is outside [{least:g}, "
-            f"{most:g}], the range this model declares"
+            f"{most:g}], the range this model declares: check its unit, or leave the record out"
         )
     return raw
 
@@ -145,6 +145,8 @@ def require_names(
         )
         if shown
     ]
+    if unknown:
+        parts.append("rename or drop what is not" if missing else "drop what is not")
     raise ShapeError(f"columns of {where}: {'; '.join(parts) or 'a name occurs twice'}")
 
 

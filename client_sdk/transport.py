@@ -51,6 +51,10 @@ _ADVICE: dict[grpc.StatusCode, str] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: ".  Allow more time, with seconds=... of the client",
 }
 
+_REASON_ADVICE: dict[rpc.Reason, str] = {
+    rpc.Reason.MODEL_UNKNOWN: ".  `blindproof models --target` lists the models it offers",
+}
+
 
 class TransportError(BlindproofError):
     """The server cannot be reached, is not who it should be, or did not finish the call."""
@@ -250,7 +254,8 @@ def _translated(error: grpc.aio.AioRpcError, target: str) -> BlindproofError:
         advice = _ADVICE.get(error.code(), "")
         return TransportError(f"call to {target} failed ({error.code().name}): {text}{advice}")
     kind = _ERRORS.get(reason, TransportError)
-    return kind(f"the server declined ({reason}): {text}")
+    advice = _REASON_ADVICE.get(reason, "")
+    return kind(f"the server declined ({reason}): {text}{advice}")
 
 
 def _sent(message: bytes) -> bytes:

@@ -7,7 +7,7 @@ decrypt, as `Client.predict` does; `last_result` is the evidence of the latest o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +53,7 @@ class ClientOptions(TypedDict, total=False):
     client_id: str | None
     tolerance: float | None
     min_disclosure_log2: int | None
+    plaintext: Collection[str] | None
     seconds: float
     max_memory_bytes: int
     observer: Callable[[Phase], None] | None

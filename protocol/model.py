@@ -545,7 +545,7 @@ class ModelCard:
             link=expect_text(fields[8], "link"),
             unit=expect_float(fields[9], "unit"),
             row_l1_bounds=_ints(fields[11], "row l1 bounds"),
-            profiles=tuple(map(Profile.from_value, expect_tuple(fields[12], "profiles"))),
+            profiles=_profiles(fields[12]),
             commitment=expect_bytes(fields[13], "commitment"),
             public_weights=tuple(
                 _ints(row, "public weights") for row in expect_tuple(fields[14], "public weights")
@@ -558,6 +558,14 @@ class ModelCard:
             about=About.from_value(fields[18]),
             integer_labels=expect_bool(fields[19], "integer labels"),
         )
+
+
+def _profiles(value: Value) -> tuple[Profile, ...]:
+    """Counted first: every prime of every profile is tested for being one."""
+    stated = expect_tuple(value, "profiles")
+    if len(stated) > len(Packing):
+        raise ModelError("a model needs one profile per packing it offers")
+    return tuple(map(Profile.from_value, stated))
 
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)

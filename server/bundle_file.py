@@ -18,7 +18,7 @@ from protocol.encoding import decode, encode, expect_bytes, expect_tuple
 from protocol.errors import EncodingError
 from protocol.families import MAX_INTEGERS, OPENING_SIZE
 from protocol.model import CARD_LABEL, MAX_CARD_BYTES
-from wire.files import read_bounded, write_private
+from wire.files import read_regular, write_private
 from wire.models import MAX_REGISTRATION_BYTES
 
 FORMAT = "blindproof bundle 1"
@@ -85,7 +85,7 @@ def read_bundle(path: Path) -> BundleParts:
         EncodingError: not a bundle file.
         OSError: it cannot be read.
     """
-    return decode_bundle(read_bounded(path, MAX_BUNDLE_BYTES))
+    return decode_bundle(read_regular(path, MAX_BUNDLE_BYTES))
 
 
 def write_bundle(path: Path, parts: BundleParts) -> None:

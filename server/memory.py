@@ -17,7 +17,7 @@ from protocol.keys import KeyRequest
 from protocol.model import ModelCard
 from protocol.parameters import LINEAR_CODE, NETWORK_CODE, QUADRATIC_CODE, Mode, Packing
 from server.jobs import keys_used
-from server.networks import pads_committed, tensors_kept
+from server.networks import pads_committed, polynomials_copied, tensors_kept
 from server.refusals import Refusal
 from wire.framing import WORD_BYTES
 from wire.inference import input_words, output_shapes
@@ -67,7 +67,7 @@ def inference_bytes(card: ModelCard, packing: Packing) -> int:
     """Words of one request.
 
     Inputs, outputs and, as far as the model has them, the key pairs that hide the outputs, the
-    tensors the proof starts from, and the proof's codewords.
+    tensors the proof starts from, those it copies for a step, and the proof's codewords.
     """
     parameters = card.profile(packing).parameters
     polynomial = len(parameters.moduli) * parameters.ring_degree
@@ -80,6 +80,7 @@ def inference_bytes(card: ModelCard, packing: Packing) -> int:
         tensors = card.graph.tensors(parameters.input_scale_log2)
         kept = (tensors[index] for index in tensors_kept(card, packing))
         words += polynomial * sum(tensor.units * tensor.polys for tensor in kept)
+        words += polynomial * polynomials_copied(card, packing)
     return WORD_BYTES * words
 
 

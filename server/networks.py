@@ -21,13 +21,19 @@ from zk_layers.network import NetworkRelation, NetworkWitness, network_relation
 from zk_layers.prove import prove_network, prove_public_network
 from zk_layers.public_network import public_network
 from zk_layers.reduction.schedule import schedule_of
-from zk_layers.reduction.speaker import kept_tensors
+from zk_layers.reduction.speaker import copied_polynomials, kept_tensors
 
 
 def tensors_kept(card: ModelCard, packing: Packing) -> tuple[int, ...]:
     """The tensors a proof starts from, by index; all others live for a tile's time only."""
     scale = card.profile(packing).parameters.input_scale_log2
     return kept_tensors(card.graph, scale, hidden=card.mode is Mode.PRIVATE)
+
+
+def polynomials_copied(card: ModelCard, packing: Packing) -> int:
+    """Polynomials that are laid out once more for one step of the proof, at most."""
+    scale = card.profile(packing).parameters.input_scale_log2
+    return copied_polynomials(card.graph, scale)
 
 
 def pads_committed(card: ModelCard, packing: Packing) -> int:

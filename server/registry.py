@@ -30,7 +30,7 @@ from server.bundle_file import MAX_PRIVATE_BYTES, SUFFIX, BundleParts, read_bund
 from server.bundles import ModelBundle, bundle_of, parts_of
 from server.refusals import Refusal
 from server.storage import StorageError, reading
-from wire.files import make_private_directory, read_bounded, sync_directory, write_private
+from wire.files import make_private_directory, read_regular, sync_directory, write_private
 from wire.models import MAX_REGISTRATION_BYTES, ModelSummary
 from wire.rpc import Reason
 
@@ -81,6 +81,7 @@ class ModelRegistry:
             self._directory = make_private_directory(directory)
         self._lock = threading.Lock()
         self._loaded: OrderedDict[bytes, tuple[StoredModel, ModelBundle]] = OrderedDict()
+        self._summaries: dict[bytes, tuple[Path, ModelSummary]] = {}
         self._files: dict[Path, tuple[tuple[int, int], bytes]] = {}
         self._reported: dict[Path, str] = {}
 
@@ -118,11 +119,11 @@ class ModelRegistry:
             shutil.rmtree(draft, ignore_errors=True)
 
     def get(self, digest: bytes) -> ModelBundle:
-        """The model of a digest.
+        """The model of a digest, from the first place that has it whole.
 
         Raises:
             Refusal: there is none, or no longer (model-unknown).
-            StorageError: what is on disk is not that model.
+            StorageError: what is on disk is not that model; of several places, the first's.
         """
         with self._lock:
             known = self._loaded.get(digest)
@@ -130,25 +131,44 @@ class ModelRegistry:
                 self._loaded.move_to_end(digest)
                 return known[1]
             self._loaded.pop(digest, None)
-        stored = self._find(digest)
-        with reading(stored.path):
-            bundle = bundle_of(stored.parts())
+        stored, bundle = self._read(digest)
         with self._lock:
+            self._summaries[digest] = stored.path, ModelSummary.of(bundle.card)
             self._loaded[digest] = stored, bundle
             while len(self._loaded) > MAX_LOADED:
                 self._loaded.popitem(last=False)
         return bundle
 
-    def _find(self, digest: bytes) -> StoredModel:
-        """Raises Refusal (model-unknown)."""
-        if len(digest) == DIGEST_BYTES:
-            directory = self._path(digest)
-            if directory.is_dir():
-                return StoredModel(directory, digest)
-            for stored in self._bundle_files():
-                if stored.digest == digest:
-                    return stored
+    def _read(self, digest: bytes) -> tuple[StoredModel, ModelBundle]:
+        """Raises Refusal (model-unknown), StorageError.
+
+        A damaged directory, a public bundle or a forged one must not hide a whole model.
+        """
+        failure: StorageError | None = None
+        for stored in self._places(digest):
+            try:
+                with reading(stored.path):
+                    bundle = bundle_of(stored.parts())
+            except StorageError as error:
+                self._report(stored.path, error)
+                failure = failure or error
+            else:
+                self._reported.pop(stored.path, None)
+                return stored, bundle
+        if failure is not None:
+            raise failure
         raise Refusal(Reason.MODEL_UNKNOWN, f"no model has the digest {digest.hex()}")
+
+    def _places(self, digest: bytes) -> Iterator[StoredModel]:
+        """Where a model says it is: a directory first, then bundle files by name."""
+        if len(digest) != DIGEST_BYTES:
+            return
+        directory = self._path(digest)
+        if directory.is_dir():
+            yield StoredModel(directory, digest)
+        for stored in self._bundle_files():
+            if stored.digest == digest:
+                yield stored
 
     def stored(self) -> list[StoredModel]:
         """Every model there is, each once, unread; what cannot be a model is logged once."""
@@ -162,16 +182,24 @@ class ModelRegistry:
         return [StoredModel(path, digest) for digest, path in sorted(found.items())]
 
     def load_all(self) -> list[ModelSummary]:
-        """Read every model and list them, by name and version; damaged ones are logged once."""
+        """List every model, by name and version; damaged ones are logged once.
+
+        What was read and verified before is not read again for this, however many models there are.
+        """
         summaries = []
         for model in self.stored():
             try:
-                summaries.append(ModelSummary.of(self.get(model.digest).card))
+                summaries.append(self._summary(model.digest))
             except (StorageError, Refusal) as error:  # a refusal: removed since it was listed
                 self._report(model.path, error)
-            else:
-                self._reported.pop(model.path, None)
         return sorted(summaries, key=lambda model: (model.name, model.version, model.digest))
+
+    def _summary(self, digest: bytes) -> ModelSummary:
+        """As a model was when it was read, if what was read is still there.  Raises as `get`."""
+        known = self._summaries.get(digest)
+        if known is not None and known[0].exists():
+            return known[1]
+        return ModelSummary.of(self.get(digest).card)
 
     def _bundle_files(self) -> Iterator[StoredModel]:
         """Bundle files with their digests; each is read once, and again when it changes."""
@@ -207,9 +235,9 @@ class ModelRegistry:
 def _read_directory(path: Path) -> BundleParts:
     """Raises OSError, EncodingError."""
     return BundleParts(
-        read_bounded(path / _CARD, MAX_CARD_BYTES),
-        read_bounded(path / _REGISTRATION, MAX_REGISTRATION_BYTES),
-        read_bounded(path / _PRIVATE, MAX_PRIVATE_BYTES),
+        read_regular(path / _CARD, MAX_CARD_BYTES),
+        read_regular(path / _REGISTRATION, MAX_REGISTRATION_BYTES),
+        read_regular(path / _PRIVATE, MAX_PRIVATE_BYTES),
     )
 
 

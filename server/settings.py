@@ -90,7 +90,9 @@ def read_settings(**given: Any) -> ServerSettings:  # noqa: ANN401 -- values are
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).lower()
-        message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(
-            f"setting '{name}' ({ENVIRONMENT_PREFIX}{name.upper()}): {message.lower()}"
-        ) from None
+        message = first["msg"].removeprefix("Value error, ").lower()
+        variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
+        if first["type"] == "missing":
+            option = name.replace("_", "-")
+            message = f"needed: give --{option}, or set {variable}"
+        raise SettingsError(f"setting '{name}' ({variable}): {message}") from None

@@ -117,14 +117,17 @@ def input_words(card: ModelCard, packing: Packing) -> int:
     """Words that the inputs of one request take in memory: for bounds known beforehand.
 
     Of ciphertexts c_0 as it travels and both polynomials expanded.  With plaintext columns also
-    their values, as bytes and doubles, the encodings, and ciphertexts and encodings joined.
+    their values, as bytes and doubles, the encodings, and ciphertexts and encodings joined.  Units,
+    of which an expansion may use a few only, as columns give them and side by side.
     """
     parameters = card.profile(packing).parameters
     polynomial = len(parameters.moduli) * parameters.ring_degree
     batch = packing is Packing.BATCH
+    records = parameters.slots if batch else 1
     words = 3 * input_ciphertexts(card, packing) * polynomial
+    if card.plaintext_features or card.expansion:
+        words += 2 * records * len(card.unit_columns)
     if card.plaintext_features:
-        records = parameters.slots if batch else 1
         words += 2 * len(card.plaintext_features) * records
         words += (len(card.plaintext_inputs) if batch else 1) * polynomial
         words += 2 * (card.inputs_count if batch else 1) * polynomial

@@ -89,6 +89,13 @@ def compile_model(  # noqa: PLR0917  (a command's options)
         int | None,
         typer.Option(help="Comparisons for each column of a model of trees; as few as will do."),
     ] = None,
+    show_thresholds: Annotated[
+        bool,
+        typer.Option(
+            "--show-thresholds",
+            help="Compare with the trees' own thresholds, which are then public: nothing is lost.",
+        ),
+    ] = False,
     activation_degree: Annotated[
         int | None,
         typer.Option(help="Replace ReLU, sigmoid and tanh by polynomials of degree 2, 3 or 4."),
@@ -110,9 +117,9 @@ def compile_model(  # noqa: PLR0917  (a command's options)
     Says what becomes of every part of the model, how accurate it stays, what parameters it gets and
     what a request will cost.  With --models it is published too.
     """
-    from blindproof.cli.tables import plain
     from blindproof.compiling import compile as compile_it
     from blindproof.explaining import explain_to
+    from blindproof.tables import plain
     from protocol.about import About
 
     progress = Console(stderr=True, highlight=False)
@@ -141,6 +148,7 @@ def compile_model(  # noqa: PLR0917  (a command's options)
         plaintext=plaintext or (),
         local=local or (),
         edges=edges,
+        show_thresholds=show_thresholds,
         activation_degree=activation_degree,
         labels=label or None,
         link=link,
@@ -150,6 +158,8 @@ def compile_model(  # noqa: PLR0917  (a command's options)
     console = Console(highlight=False)
     if explain:
         explain_to(compiled, console)
+    else:
+        console.print(plain(repr(compiled)), soft_wrap=True)
     if plot is not None:
         report(f"drawing {plot}")
         compiled.plot(plot)

@@ -10,7 +10,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from blindproof.cli.tables import kibibytes, milliseconds, new_table
+from blindproof.tables import milliseconds, new_table, size
 from protocol.errors import BlindproofError
 
 if TYPE_CHECKING:
@@ -94,9 +94,9 @@ def _cells(answer: HonestAnswer) -> dict[str, str]:
         "proved error bound": f"{result.error_bound:.2e}",
         "precision": f"{result.precision_bits:.1f} bits",
         "soundness": f"{result.soundness_bits:.1f} bits",
-        "request": kibibytes(result.sent_bytes),
-        "response": kibibytes(result.received_bytes),
-        "of it, proof": kibibytes(len(result.proof)),
+        "request": size(result.sent_bytes),
+        "response": size(result.received_bytes),
+        "of it, proof": size(len(result.proof)),
         "encrypt": milliseconds(timings.encrypt),
         "evaluate (server's account)": milliseconds(
             timings.server.evaluate + timings.server.sanitise

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from blindproof.cli.tables import plain
+from blindproof.tables import plain
 
 
 def keys(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from blindproof.cli.params import profiles_table
-from blindproof.cli.tables import new_table
+from blindproof.plan_tables import profiles_table
+from blindproof.tables import new_table
 from protocol.features import Category, Column, Feature, Thermometer
 from protocol.model import ModelCard
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import track
 
 from blindproof.cli.connection import Authority, Certificate, CertificateKey
-from blindproof.cli.tables import kibibytes, plain
-from protocol.errors import BlindproofError, ModelError
+from blindproof.tables import plain, size
+from protocol.errors import BlindproofError, EncodingError, ModelError
 
 if TYPE_CHECKING:
     from server.bundle_file import BundleParts
@@ -69,7 +69,12 @@ def list_directory(models: Models) -> None:
 
 
 @app.command()
-def show(chosen: Chosen, models: Annotated[Path | None, typer.Option("--models")] = None) -> None:
+def show(
+    chosen: Chosen,
+    models: Annotated[
+        Path | None, typer.Option("--models", help="Directory of published models.")
+    ] = None,
+) -> None:
     """Show a model's card: what it is for, its columns, its outputs and its parameters."""
     from blindproof.cli.model_card import card_tables
     from server.bundles import card_of
@@ -141,7 +146,7 @@ def export(
     write_bundle(output, replace(parts, private=None) if public else parts)
     console = Console(highlight=False)
     console.print(parts.digest.hex(), soft_wrap=True)
-    console.print(plain(f"    {kibibytes(output.stat().st_size)} in {output}"), soft_wrap=True)
+    console.print(plain(f"    {size(output.stat().st_size)} in {output}"), soft_wrap=True)
 
 
 @app.command("import")
@@ -149,11 +154,10 @@ def import_bundle(
     file: Annotated[Path, typer.Argument(help="A bundle file.")], models: Models
 ) -> None:
     """Publish a bundle file in a server's model directory, everything in it verified."""
-    from server.bundle_file import read_bundle
     from server.bundles import bundle_of
     from server.registry import ModelRegistry
 
-    digest = ModelRegistry(models).publish(bundle_of(read_bundle(file)))
+    digest = ModelRegistry(models).publish(bundle_of(_opened(file)))
     Console(highlight=False).print(digest.hex(), soft_wrap=True)
 
 
@@ -168,12 +172,14 @@ def _stored(models: Path) -> Sequence[StoredModel]:
 
 def _parts(chosen: str, models: Path | None) -> BundleParts:
     """The model of a bundle file, or the only one whose digest begins so.  Raises ModelError."""
-    from server.bundle_file import SUFFIX, read_bundle
+    from server.bundle_file import SUFFIX
 
     if chosen.endswith(SUFFIX):
-        return read_bundle(Path(chosen))
+        return _opened(Path(chosen))
     if models is None:
-        raise ModelError("say with --models in which directory the model is")
+        raise ModelError(
+            f"say with --models in which directory the model is, or name a bundle file, *{SUFFIX}"
+        )
     stored = _stored(models)
     found = [model for model in stored if model.digest.hex().startswith(chosen.lower())]
     if len(found) != 1 or not chosen:
@@ -183,6 +189,16 @@ def _parts(chosen: str, models: Path | None) -> BundleParts:
             f"that begins with '{chosen[:64]}'"
         )
     return found[0].parts()
+
+
+def _opened(file: Path) -> BundleParts:
+    """A bundle file's parts.  Raises ModelError: it is none."""
+    from server.bundle_file import read_bundle
+
+    try:
+        return read_bundle(file)
+    except EncodingError as error:
+        raise ModelError(f"{file}: not a bundle file, or a damaged one: {error}") from None
 
 
 def _verify(parts: BundleParts) -> None:

@@ -34,12 +34,12 @@ from blindproof.cli.parquet_file import (
     require_parquet,
 )
 from blindproof.cli.record_file import RecordFile, read_csv
-from blindproof.cli.tables import (
+from blindproof.tables import (
     key_lines,
-    kibibytes,
     milliseconds,
     new_table,
     release_noise,
+    size,
     soundness,
 )
 from protocol.errors import InputError
@@ -49,6 +49,9 @@ from wire.files import write_private
 if TYPE_CHECKING:
     from client_sdk import Result
     from protocol.model import ModelCard
+
+
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
 
 
 def predict(  # noqa: PLR0917  (a command's options)
@@ -75,11 +78,17 @@ def predict(  # noqa: PLR0917  (a command's options)
         Path | None, typer.Option(help="Write what `blindproof verify` checks offline.")
     ] = None,
 ) -> None:
-    """Encrypt records, have them evaluated, verify the proof, decrypt."""
+    """Encrypt records, have them evaluated, verify the proof, decrypt.
+
+    Answers have a column for each output of the model and, if it has classes, `label`; `score` is
+    the probability of the second of two classes.
+    """
     read = read_parquet(records) if is_parquet(records) else read_csv(records)
     for path in (output, evidence):
         if path is not None:
             _require_writable(path)
+    if output is not None and output.suffix.lower() in SPREADSHEETS:
+        raise InputError(f"{output}: no spreadsheets are written, name it .csv, .json or .parquet")
     if output is not None and is_parquet(output):
         require_parquet()
     with connected(
@@ -100,14 +109,15 @@ def predict(  # noqa: PLR0917  (a command's options)
     if evidence is not None:
         result.save(evidence)
     table = new_table("Verified", "", "")
+    table.show_header = False
     for label, cell in (
         ("records", str(len(result.values))),
         ("error bound", f"{result.error_bound:.2e}"),
         ("precision", f"{result.precision_bits:.1f} bits"),
         ("soundness", soundness(result.soundness_bits)),
         ("noise on release", _release_noise(result)),
-        ("sent, with any enrolment", kibibytes(result.sent_bytes)),
-        ("received, with any enrolment", kibibytes(result.received_bytes)),
+        ("sent, with any enrolment", size(result.sent_bytes)),
+        ("received, with any enrolment", size(result.received_bytes)),
         ("verify", milliseconds(result.timings.verify)),
     ):
         table.add_row(label, cell)

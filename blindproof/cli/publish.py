@@ -51,11 +51,11 @@ def publish(  # noqa: PLR0917  (a command's options)
     was damaged.  Clients verify answers of the published model, whose weights are rounded to 16
     bits; how much that changes an output is printed.
     """
-    from blindproof.cli.params import cost_lines, profiles_table
-    from blindproof.cli.tables import plain
     from blindproof.file_errors import naming
     from blindproof.model_file import read_model_file
+    from blindproof.plan_tables import cost_lines, profiles_table
     from blindproof.publishing import LinearModel
+    from blindproof.tables import plain
 
     file = read_model_file(weights)
     with naming(weights):

@@ -25,6 +25,9 @@ Floats = npt.NDArray[np.float64]
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*", re.ASCII)
 """A decimal number.  Python's own reading is wider: it takes 6_0 for 60."""
 
+_NOT_TEXT = "not UTF-8 text: save the table as CSV in UTF-8, or as Parquet"
+_SEPARATORS = {";": "semicolons", "\t": "tabs"}
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RecordFile:
@@ -98,6 +101,7 @@ def read_csv(path: Path) -> RecordFile:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream, strict=True)
             columns = tuple(next(reader, ()))
+            _require_commas(path, columns)
             if len(set(columns)) != len(columns):
                 raise ShapeError(f"{path}: two columns of the header have the same name")
             for cells in reader:
@@ -110,13 +114,23 @@ def read_csv(path: Path) -> RecordFile:
                 rows.append(cells)
                 lines.append(reader.line_num)
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else _NOT_TEXT
         raise InputError(f"{path}: {reason}") from None
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: {error}") from None
     if not rows:
         raise ShapeError(f"{path}: no records")
     return RecordFile(path, columns, tuple(zip(*rows, strict=True)), tuple(lines))
+
+
+def _require_commas(path: Path, columns: tuple[str, ...]) -> None:
+    """Raises ShapeError: a header of one cell that others than commas seem to separate."""
+    for separator, name in _SEPARATORS.items():
+        if len(columns) == 1 and separator in columns[0]:
+            raise ShapeError(
+                f"{path}: the cells seem to be separated by {name}: save the table with commas, "
+                "and with points in its numbers"
+            )
 
 
 def decimal(cell: str) -> float | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from blindproof.cli.tables import key_lines, plain, soundness
+from blindproof.tables import key_lines, plain, soundness
 
 
 def verify(

@@ -197,9 +197,10 @@ def scaled(value: Value, factor: Floats, offset: Floats, units: int) -> Value:
             "constants for each unit or each channel",
         ) from None
     if shape[:1] != (1,) or math.prod(shape) > MAX_ENTRIES:
+        constants = np.broadcast_shapes(factor.shape, offset.shape)
         raise CannotServeError(
-            f"its constants, of shape {factor.shape}, would repeat records or more values than "
-            "there can be",
+            f"its constants, of shape {constants}, would repeat records or more values than there "
+            "can be",
             "constants for each unit or each channel",
         )
     factor, offset = np.broadcast_to(factor, shape), np.broadcast_to(offset, shape)

@@ -54,7 +54,7 @@ def card_inputs(given: AffineMap, table: Table, options: ImportOptions) -> CardI
         ModelError: a column that the model does not read, or reads in two ways, or that is named
             as local although the model reads it; missing values that nothing replaces.
     """
-    given = _without_local(given, table, options)
+    given = _without_idle_steps(_without_local(given, table, options))
     used = {unit for term in given.terms for unit in term}
     read = {unit.column for unit in used}
     kept = [index for index, name in enumerate(table.names) if name not in options.local]
@@ -141,6 +141,19 @@ def _without_local(given: AffineMap, table: Table, options: ImportOptions) -> Af
     return AffineMap(
         tuple(given.terms[index] for index in kept), given.matrix[:, kept], given.offset
     )
+
+
+def _without_idle_steps(given: AffineMap) -> AffineMap:
+    """The map without steps that have no say, where something else of their columns has one."""
+    read = given.without_unread_terms().columns
+    kept = [
+        index
+        for index, term in enumerate(given.terms)
+        if given.matrix[:, index].any()
+        or not any(isinstance(unit, Above) and unit.column in read for unit in term)
+    ]
+    terms = tuple(given.terms[index] for index in kept)
+    return AffineMap(terms, given.matrix[:, kept], given.offset)
 
 
 def _require_complete(features: Sequence[Column], table: Table) -> None:

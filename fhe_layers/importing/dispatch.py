@@ -167,7 +167,14 @@ def _kind_of_json(path: Path) -> Kind:
         raise ModelError(f"{path}: not a JSON document") from None
     if not isinstance(document, dict):
         raise ModelError(f"{path}: neither an XGBoost model nor a model file: no JSON object")
-    return Kind.BOOSTER if "learner" in document else Kind.MODEL_FILE
+    if "learner" in document:
+        return Kind.BOOSTER
+    if "features" not in document:
+        raise ModelError(
+            f"{path}: neither XGBoost's JSON, which has a 'learner', nor a model file, which has "
+            "'features' (docs/model-file.md)"
+        )
+    return Kind.MODEL_FILE
 
 
 def _kind_of_bytes(start: bytes) -> Kind:

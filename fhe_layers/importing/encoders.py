@@ -52,10 +52,12 @@ class _Asked:
     Attributes:
         probes: values, the feature's first one being where the others are asked from.
         units: for categories one for each probe; for intervals one for each but the first.
+        idle: a unit of a column that has one interval only: it has no say.
     """
 
     probes: Cells
     units: tuple[Unit, ...]
+    idle: Unit | None = None
 
     @property
     def cumulative(self) -> bool:
@@ -82,6 +84,7 @@ def read_category_encoder(
         if text is not None:
             asked.append(_asked_texts(text, categories, encoder, where, walk))
         else:
+            _require_listed(given, feature, categories, encoder=encoder, where=where, walk=walk)
             asked.append(
                 _asked_steps(
                     given,
@@ -181,6 +184,42 @@ def _steps_of_numbers(categories: Sequence[Any], encoder: object, where: str) ->
     return Steps(edges, False, tuple(values))
 
 
+def _require_listed(
+    given: AffineMap,
+    feature: int,
+    categories: Sequence[Any],
+    *,
+    encoder: object,
+    where: str,
+    walk: Walk,
+) -> None:
+    """Raises UnsupportedModelError: the sample has numbers which are none of the categories.
+
+    Clients count such a number as the nearest category, which no encoder does.
+    """
+    number = given.as_number(feature)
+    if number is None or any(isinstance(category, str) for category in categories):
+        return  # refused for what it is
+    sample = walk.table.values[:, number.unit.column]
+    values = number.factor * np.unique(sample[~np.isnan(sample)]) + number.offset
+    known = np.sort([float(category) for category in categories if not is_missing(category)])
+    if not known.size:
+        return
+    room = ROUNDING * (abs(number.offset) + np.abs(known).max(initial=1.0))
+    above = np.searchsorted(known, values).clip(0, known.size - 1)
+    distances = np.minimum(
+        np.abs(values - known[above]), np.abs(values - known[np.maximum(above - 1, 0)])
+    )
+    if (distances > room).any():
+        raise UnsupportedModelError(
+            where,
+            type(encoder).__name__,
+            f"column '{walk.table.names[number.unit.column]}' of the sample has numbers that are "
+            "none of its categories, and clients count a number as the nearest of them",
+            "the column as texts, or a sample with categories that it was fitted on",
+        )
+
+
 def _asked_steps(
     given: AffineMap,
     feature: int,
@@ -201,7 +240,10 @@ def _asked_steps(
         )
     sample = table.values[:, number.unit.column]
     units = tuple(_above(number, edge, steps.upward, sample) for edge in steps.edges)
-    return _Asked(np.array(steps.probes), units)
+    # Above all that the sample has: where nothing is asked of a column, it is still the model's.
+    unasked = float(np.nanmax(sample)) if not units and not np.isnan(sample).all() else None
+    idle = None if unasked is None else Above(number.unit.column, unasked, number.unit.missing)
+    return _Asked(np.array(steps.probes), units, idle)
 
 
 def _above(number: ScaledNumber, edge: float, upward: bool, sample: Floats) -> Above:
@@ -230,10 +272,17 @@ def _tabulated(transformer: Fitted, asked: Sequence[_Asked], where: str) -> Affi
     results = _ask(
         transformer.transform, assembled(columns, names_of(transformer)), transformer, where
     )
+    if not np.isfinite(results).all():
+        raise UnsupportedModelError(
+            where,
+            type(transformer).__name__,
+            "its result for an unknown category is no number",
+            "unknown_value=-1, or a sample with categories that it was fitted on",
+        )
     base = results[0]
     terms: dict[tuple[Unit, ...], int] = {}
     for feature in asked:
-        for unit in feature.units:
+        for unit in (*feature.units, *([feature.idle] if feature.idle is not None else [])):
             terms.setdefault((unit,), len(terms))
     matrix = np.zeros((results.shape[1], len(terms)))
     offset = base.copy()
@@ -258,10 +307,10 @@ def _ask(
         warnings.simplefilter("ignore")  # of unknown categories, which it is asked on purpose
         try:
             return dense(transform(probes))
-        except ValueError as error:
+        except ValueError:  # whose words show values of the sample
             raise UnsupportedModelError(
                 where,
                 type(transformer).__name__,
-                f"it refuses values of the sample: {error}",
+                "it refuses unknown categories, which the sample has",
                 "a sample with categories that it was fitted on, or handle_unknown='ignore'",
             ) from None

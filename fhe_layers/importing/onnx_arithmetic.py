@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fhe_layers.importing.affine_values import CannotServeError, Floats, Value, reshaped, scaled
+from fhe_layers.importing.affine_values import CannotServeError, Floats, Value, scaled
 from fhe_layers.importing.imported import Treatment
 from fhe_layers.importing.onnx_graph import Node
 from fhe_layers.importing.onnx_links import is_all, normalised
@@ -23,7 +23,9 @@ def minus(walk: Walk, node: Node) -> Seen:
         from onnx import helper
 
         opposite = helper.make_node("Neg", [node.inputs[1]], [node.outputs[0]])
-        return replaced(right, node, opposite, scores=negated(walk, right.scores))
+        # Of two labels the other one is now the likelier, the more there is of it.
+        labels = right.labels[::-1] if len(right.labels) == 2 else right.labels
+        return replaced(right, node, opposite, scores=negated(walk, right.scores), labels=labels)
     return _sum(walk, node, -1.0)
 
 
@@ -44,6 +46,8 @@ def divided(walk: Walk, node: Node) -> Seen:
     """By constants; probabilities by their sum."""
     left, right = walk.input(node, 0), walk.input(node, 1)
     if isinstance(left, Response) and isinstance(right, Total):
+        if left.scores is not right.response.scores or left.function != right.response.function:
+            raise CannotServeError("it divides by the sum of something else", "their own sum")
         return normalised(left, node)
     if not isinstance(right, np.ndarray):
         raise CannotServeError(
@@ -66,6 +70,8 @@ def power(walk: Walk, node: Node) -> Seen:
     if exponent is None or exponent.size != 1 or float(exponent.flat[0]) not in {1, 2, 3, 4}:
         raise CannotServeError("its exponent is not 1, 2, 3 or 4", "x ** 2")
     value, degree = walk.value(node, 0), int(exponent.flat[0])
+    if exponent.ndim > len(value.shape):
+        raise CannotServeError("its exponent has more axes than its values", "a single number")
     if degree == 1:
         return value
     if degree == 2:
@@ -95,14 +101,11 @@ def with_constants(walk: Walk, value: Value, factor: Floats, offset: Floats) -> 
     """Constants as ONNX broadcasts them: a vector belongs to the last axis."""
     if not np.isfinite(factor).all() or not np.isfinite(offset).all():
         raise CannotServeError("its constants are NaN or infinite", "finite ones")
-    rank = max(len(value.shape), np.ndim(factor), np.ndim(offset))
-    value = (
-        value
-        if rank == len(value.shape)
-        else reshaped(
-            value, (*(1,) * (rank - len(value.shape)), *value.shape), walk.builder.units(value)
+    if max(np.ndim(factor), np.ndim(offset)) > len(value.shape):
+        raise CannotServeError(
+            "its constants have more axes than its values, which moves the records to another axis",
+            "constants for each unit or each channel",
         )
-    )
     return scaled(value, factor, offset, walk.builder.units(value))
 
 

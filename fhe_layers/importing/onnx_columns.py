@@ -321,7 +321,8 @@ class InputColumns:
             if None not in axes and count != len(every):
                 raise ModelError(
                     f"the model reads {count} columns, the sample has {len(every)} that are not "
-                    f"local: {_listed(self.names)}"
+                    f"local, the last of them '{self.names[-1]}': name the column with the truth "
+                    "as the target, and others that the model does not read as local"
                 )
         else:
             by_name = {_plain(name): position for position, name in enumerate(self.names)}
@@ -419,8 +420,9 @@ class InputColumns:
         strangers = [text for text in sampled.categories if text not in known]
         if strangers and not self.wishes.ignores_others.get(position):
             raise ModelError(
-                f"column '{sampled.name}' of the sample has texts that the model does not know: "
-                f"{_listed(strangers)}"
+                f"column '{sampled.name}' of the sample has texts that the model does not "
+                f"know, {len(strangers)} of them: give a sample with categories that it was fitted "
+                "on, or fit it with handle_unknown='ignore'"
             )
         others = tuple(text for text in known if text not in sampled.categories)
         return replace(sampled, categories=(*sampled.categories, *others))

@@ -152,17 +152,23 @@ def read_graph(model: Any) -> Graph:  # noqa: ANN401
         proto = inline_local_functions(proto)
     if len(proto.graph.node) > MAX_NODES:
         raise ModelError(f"the ONNX model has more than {MAX_NODES} nodes")
-    constants = {
-        tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer
-    }
-    inputs = tuple(
-        _graph_input(onnx, item) for item in proto.graph.input if item.name not in constants
-    )
+    outputs = tuple(item.name for item in proto.graph.output)
+    try:
+        constants = {
+            tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer
+        }
+        inputs = tuple(
+            _graph_input(onnx, item) for item in proto.graph.input if item.name not in constants
+        )
+        nodes = _needed(onnx, proto, outputs)
+    except (LookupError, TypeError, ValueError):  # nothing that the checker looks at
+        raise ModelError(
+            "not a valid ONNX model: a tensor of unknown type, or of another size than its shape"
+        ) from None
     if not inputs:
         raise ModelError("the ONNX model has no inputs")
-    outputs = tuple(item.name for item in proto.graph.output)
     opsets = {item.domain: item.version for item in proto.opset_import}
-    return Graph(proto, inputs, outputs, constants, _needed(onnx, proto, outputs), opsets)
+    return Graph(proto, inputs, outputs, constants, nodes, opsets)
 
 
 def computed(

@@ -16,6 +16,8 @@ from fhe_layers.importing.onnx_walk import Response, Seen, Total, Walk, required
 
 MAX_EXPANDED = 16_384
 """Weights of a grouped or dilated convolution written as a plain one."""
+MAX_PADDED = 1 << 20
+"""Places of a channel with its padding."""
 
 
 def gemm(walk: Walk, node: Node) -> Seen:
@@ -124,6 +126,9 @@ def reduce_sum(walk: Walk, node: Node) -> Seen:
     """The sum over axes of a record."""
     given = walk.input(node, 0)
     if isinstance(given, Response):
+        axes, keep = _axes(walk, node, len(given.shape))
+        if axes != (1,) or len(given.shape) != 2 or not keep:
+            raise CannotServeError("it does not sum over classes", "axis 1, keepdims=1, of (N, J)")
         return Total(given)
     value = walk.value(node, 0)
     axes, keep = _axes(walk, node, len(value.shape))
@@ -213,5 +218,7 @@ def _padded(
     if min(*begin, *end) < 0:
         raise CannotServeError("its padding is negative", "padding that is not")
     padding = [max(first, last) for first, last in zip(begin, end, strict=True)]
+    if math.prod(extent + 2 * pad for extent, pad in zip(sizes, padding, strict=True)) > MAX_PADDED:
+        raise CannotServeError(f"it pads by {tuple(padding)}", "padding of half a kernel")
     missing = [(padding[i] - begin[i], padding[i] - end[i]) for i in range(2)]
     return np.pad(weights, ((0, 0), (0, 0), *missing)), (padding[0], padding[1])

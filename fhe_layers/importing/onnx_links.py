@@ -19,6 +19,8 @@ from fhe_layers.importing.affine_values import (
 from fhe_layers.importing.onnx_graph import Node
 from fhe_layers.importing.onnx_walk import Choice, Response, Seen, Walk, replaced
 
+_NOT_NEGATIVE = frozenset({"sigmoid", "softmax", "probability", "exp"})
+
 
 def rectified(walk: Walk, node: Node) -> Seen:
     """Max(x, 0), as a polynomial."""
@@ -112,8 +114,23 @@ def label_texts(labels: Sequence[Any]) -> tuple[tuple[str, ...], bool]:
 
 
 def normalised(response: Response, node: Node) -> Response:
-    """Probabilities divided by their sum."""
-    return replaced(response, node, identity_node(node), normalised=True)
+    """Probabilities divided by their sum; exponentials are then a softmax."""
+    function = "softmax" if response.function == "exp" else response.function
+    return replaced(response, node, identity_node(node), function=function, normalised=True)
+
+
+def lp_normalisation(walk: Walk, node: Node) -> Seen:
+    """Of probabilities only, which are not negative: clients divide by the sum anyway."""
+    given = walk.input(node, 0)
+    classes = isinstance(given, Response) and len(given.shape) == 2
+    if not isinstance(given, Response) or not classes or given.function not in _NOT_NEGATIVE:
+        raise CannotServeError(
+            "it divides every record by its norm, which depends on the data",
+            "a StandardScaler, or the normalisation before the table is made",
+        )
+    if node.integer("p", 2) != 1 or node.integer("axis", -1) not in {1, -1}:
+        raise CannotServeError("it is no sum over classes", "p=1 over axis 1, of (N, J)")
+    return normalised(given, node)
 
 
 def _response(walk: Walk, node: Node, function: str) -> Response:
@@ -131,7 +148,21 @@ def joined(walk: Walk, node: Node, responses: list[Response], axis: int) -> Resp
     scores = [response.scores for response in responses]
     rewrites = {k: v for response in responses for k, v in response.rewrites.items()}
     joined = concatenated(scores, axis, walk.builder.units(scores[0]))
-    return replace(responses[0], scores=joined, tensor=node.outputs[0], rewrites=rewrites)
+    if len(responses) == 1:
+        labels = responses[0].labels
+    else:  # each part's own, unless they are those of one class against the rest
+        found = [part.labels[-1] for part in responses if part.labels]
+        single = len(found) == len(responses) == math.prod(joined.shape)
+        labels = tuple(found) if single and len(set(found)) == len(found) else ()
+    return replace(
+        responses[0],
+        scores=joined,
+        tensor=node.outputs[0],
+        rewrites=rewrites,
+        normalised=len(responses) == 1 and responses[0].normalised,
+        labels=labels,
+        integer_labels=bool(labels) and responses[0].integer_labels,
+    )
 
 
 def identity_node(node: Node) -> Any:  # noqa: ANN401

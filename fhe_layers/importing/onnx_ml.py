@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from fhe_layers.importing.affine_values import (
     Picked,
     Value,
     concatenated,
-    rearranged,
     reshaped,
     scaled,
     whole,
@@ -24,6 +24,7 @@ from fhe_layers.importing.network_builder import NetworkBuilder
 from fhe_layers.importing.onnx_columns import Texts
 from fhe_layers.importing.onnx_graph import Node
 from fhe_layers.importing.onnx_links import label_texts, labelled, normalised, ranked
+from fhe_layers.importing.onnx_shapes import chosen_entries
 from fhe_layers.importing.onnx_trees import OnnxTrees, ensemble_of_node
 from fhe_layers.importing.onnx_walk import (
     Choice,
@@ -31,7 +32,6 @@ from fhe_layers.importing.onnx_walk import (
     Response,
     Seen,
     Walk,
-    passed,
     replaced,
 )
 from fhe_layers.importing.trees import IndicatorInput, RawInput, TreeInput, lower_ensemble
@@ -83,6 +83,7 @@ def one_hot_encoder(walk: Walk, node: Node) -> Seen:
             walk.columns.want_categories(column, texts, ignores_others=ignores)
             encoded.append(walk.columns.indicators(column, texts))
         else:
+            _require_listed(walk, column, numbers)
             units = math.prod(walk.builder.shapes[0])
             matrix, offset = walk.columns.step_matrix(column, numbers, units)
             walk.note(Treatment.CLIENT, "clients compare the number with edges half way between")
@@ -93,6 +94,17 @@ def one_hot_encoder(walk: Walk, node: Node) -> Seen:
     if len(given.shape) == 2:
         return reshaped(joined, (1, len(columns), width), units)
     return joined
+
+
+def _require_listed(walk: Walk, column: int, numbers: Sequence[int]) -> None:
+    """Raises CannotServeError: clients would count numbers of the sample as other ones."""
+    sample = walk.columns.completed.values[:, walk.columns.columns[column]]
+    if not (np.isin(sample, numbers) | np.isnan(sample)).all():
+        raise CannotServeError(
+            f"column '{walk.columns.names[column]}' of the sample has numbers that are none of its "
+            "categories, and clients count a number as the nearest of them",
+            "the column as texts, or a sample with categories that it was fitted on",
+        )
 
 
 def label_encoder(walk: Walk, node: Node) -> Seen:
@@ -128,9 +140,7 @@ def array_feature_extractor(walk: Walk, node: Node) -> Seen:
     places = np.ravel(chosen).astype(np.int64)
     if isinstance(given, Texts):
         return Texts(given.columns[:, places])
-    value = given.scores if isinstance(given, Response) else walk.encrypted(given)
-    taken = rearranged(value, lambda rows: rows[..., places], walk.builder.units(value))
-    return passed(given, node, scores=taken) if isinstance(given, Response) else taken
+    return chosen_entries(walk, node, given, lambda rows: rows[..., places])
 
 
 def feature_vectorizer(walk: Walk, node: Node) -> Seen:
@@ -173,6 +183,8 @@ def linear_classifier(walk: Walk, node: Node) -> tuple[Seen, ...]:
     if not node.numbers("intercepts").size:
         rows = node.numbers("coefficients").size // math.prod(walk.value(node, 0).shape)
     scores = _linear(walk, node, rows)
+    if rows == 1 and function == "softmax":
+        raise CannotServeError("runtimes differ on the softmax of one score", "LOGISTIC")
     if len(labels) not in {rows, 2 * rows}:
         raise CannotServeError(f"it has {rows} scores for {len(labels)} classes", "one each")
     regressor = helper.make_node(

@@ -40,7 +40,7 @@ from fhe_layers.importing.onnx_graph import CONSTANT_OPERATORS, Graph, read_grap
 from fhe_layers.importing.onnx_ml import ML_OPERATORS, TREES
 from fhe_layers.importing.onnx_operators import OPERATORS
 from fhe_layers.importing.onnx_refusals import REFUSALS
-from fhe_layers.importing.onnx_walk import Choice, Response, Walk
+from fhe_layers.importing.onnx_walk import Choice, Response, Seen, Walk
 from fhe_layers.importing.options import ImportOptions
 from fhe_layers.importing.table import Table
 from fhe_layers.spec import NetworkSpec
@@ -110,8 +110,7 @@ def import_onnx(
             continue
         if not columns.stale:
             break
-    ending = _ending(walk)
-    network = _finished(walk, ending.value)
+    ending, network = _finished(walk)
     outputs = _output_names(ending, network.outputs)
     return ImportedModel(
         features=columns.features,
@@ -121,16 +120,17 @@ def import_onnx(
         labels=ending.labels,
         integer_labels=ending.integer_labels,
         link=ending.link,
-        steps=tuple(_once(walk.steps)),
+        steps=(*_read_by_position(graph), *_once(walk.steps)),
         decision=_Decision(graph, walk, ending),
     )
 
 
-def _finished(walk: Walk, value: Value) -> NetworkSpec:
-    """The network up to a value.  Raises ModelError, UnsupportedModelError."""
+def _finished(walk: Walk) -> tuple[_Ending, NetworkSpec]:
+    """What the model gives, and the network up to it.  Raises ModelError, UnsupportedModelError."""
     last = walk.graph.nodes[-1] if walk.graph.nodes else None
     try:
-        return walk.builder.finished(value)
+        ending = _ending(walk)
+        return ending, walk.builder.finished(ending.value)
     except CannotServeError as error:
         name, kind = (last.name, last.operator) if last else ("graph", "graph")
         raise UnsupportedModelError(name, kind, error.reason, error.instead) from None
@@ -151,14 +151,21 @@ def _ending(walk: Walk) -> _Ending:
         raise ModelError("an output of the ONNX model does not depend on numbers of its input")
     where = graph.nodes[-1].name if graph.nodes else "graph"
     if responses:
-        labelled = next((item for item in (*responses, *_of(choices)) if item.labels), None)
-        response = responses[0]
+        response, chosen = responses[0], _of(choices)
+        # Labels that the graph looks up for these very scores come before those of their parts.
+        looked_up = [item for item in chosen if item.scores is response.scores]
+        labelled = next(
+            (item for item in (*looked_up, *responses, *chosen) if item.labels),
+            None,
+        )
+        _require_one_head(walk, response, found)
         if labelled is not None:
             response = replace(
                 response, labels=labelled.labels, integer_labels=labelled.integer_labels
             )
         return _classified(walk, response, chosen=bool(choices) or bool(response.labels))
     if choices:
+        _require_one_head(walk, choices[0].response, found)
         return _classified(walk, choices[0].response, chosen=True)
     if len(values) != 1:
         raise UnsupportedModelError(
@@ -198,6 +205,8 @@ def _classified(walk: Walk, response: Response, *, chosen: bool) -> _Ending:
         if response.function == "probability":
             return _ended(response, second, "second", "probability", labels, integers=integers)
         opposite = _opposite(scores, units)
+        if not opposite:
+            _require_one_answer(walk, response, chosen=chosen)
         if response.function == "sigmoid":
             link = "logistic" if opposite else "sign"
         else:
@@ -207,14 +216,50 @@ def _classified(walk: Walk, response: Response, *, chosen: bool) -> _Ending:
         weights = np.array([[-1.0], [1.0]])
         margin = transformed(scores, lambda rows: rows.reshape(len(rows), -1) @ weights, units)
         return _ended(response, margin, "margin", link, labels, integers=integers)
+    _require_one_answer(walk, response, chosen=chosen)
+    link = {"softmax": "softmax", "probability": "probability"}.get(response.function, "argmax")
+    return _ended(response, scores, "all", link, labels, integers=integers)
+
+
+def _require_one_answer(walk: Walk, response: Response, *, chosen: bool) -> None:
+    """Raises UnsupportedModelError: several labels may hold at once."""
     if response.function == "sigmoid" and not (chosen or response.normalised):
         walk.refuse(
             response.node,
             "every output has a probability of its own, and clients have no such link",
             "a model without the sigmoid, whose outputs are log-odds",
         )
-    link = {"softmax": "softmax", "probability": "probability"}.get(response.function, "argmax")
-    return _ended(response, scores, "all", link, labels, integers=integers)
+
+
+def _require_one_head(walk: Walk, response: Response, found: Sequence[Seen | None]) -> None:
+    """Raises UnsupportedModelError: an output says something that these scores do not."""
+    for item in found:
+        other = item.response if isinstance(item, Choice) else item
+        value = other.scores if isinstance(other, Response) else other
+        if value is response.scores:
+            continue
+        if not isinstance(value, Picked | Combined | Convolved) or not _determined(
+            walk, value, response.scores, alike=isinstance(item, Choice | Response)
+        ):
+            walk.refuse(
+                response.node,
+                "the model has several outputs, and not all of them follow from the same scores",
+                "a model for each output",
+            )
+
+
+def _determined(walk: Walk, value: Value, scores: Value, *, alike: bool) -> bool:
+    """Whether a value is an affine function of scores; if alike, and of as many entries, them."""
+    if value.base != scores.base:
+        return False
+    units = walk.builder.units(scores)
+    given = combined(scores, units).matrix.reshape(units, -1)
+    made = combined(value, units).matrix.reshape(units, -1)
+    size = max(float(np.abs(given).max(initial=0.0)), float(np.abs(made).max(initial=0.0)))
+    if alike and made.shape == given.shape:
+        return bool(np.abs(made - given).max(initial=0.0) <= SAME_ROWS * size)
+    missed = made - given @ np.linalg.lstsq(given, made, rcond=None)[0]
+    return bool(np.abs(missed).max(initial=0.0) <= SAME_ROWS * size)
 
 
 def _ended(
@@ -243,6 +288,14 @@ def _output_names(ending: _Ending, count: int) -> tuple[str, ...]:
         named = ending.labels if count == len(ending.labels) else ending.labels[-1:]
         return tuple(f"{kind.get(ending.link, 'score of')} {label}" for label in named)
     return ("prediction",) if count == 1 else tuple(f"prediction {i}" for i in range(count))
+
+
+def _read_by_position(graph: Graph) -> tuple[Step, ...]:
+    """What to say of a model that has one input for all columns, and so no names of theirs."""
+    if len(graph.inputs) != 1:
+        return ()
+    (item,) = graph.inputs
+    return (Step(item.name, "input", Treatment.CLIENT, "columns in the order of the sample"),)
 
 
 def _once(steps: Sequence[Step]) -> list[Step]:

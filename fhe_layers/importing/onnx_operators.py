@@ -27,6 +27,7 @@ from fhe_layers.importing.onnx_links import (
     arg_max,
     exponential,
     greater,
+    lp_normalisation,
     rectified,
     sigmoids,
     softmax,
@@ -35,6 +36,7 @@ from fhe_layers.importing.onnx_links import (
 from fhe_layers.importing.onnx_shapes import (
     cast,
     concat,
+    dropout,
     flatten,
     gather,
     reshape,
@@ -85,7 +87,7 @@ OPERATORS: dict[str, Operator] = {
     "Transpose": Operator(transpose, _FOLDED, "records stay the first axis", "no cost"),
     "Identity": Operator(same, _FOLDED, "", "no cost"),
     "Cast": Operator(cast, _FOLDED, "between floats, or before an encoder", "no cost"),
-    "Dropout": Operator(same, _FOLDED, "in inference: nothing", "no cost"),
+    "Dropout": Operator(dropout, _FOLDED, "in inference: nothing", "no cost"),
     "Concat": Operator(concat, _FOLDED, "of columns, or of values of one layer", "no cost"),
     "Slice": Operator(sliced, _FOLDED, "constant bounds", "no cost"),
     "Gather": Operator(gather, _FOLDED, "constant places, or class labels", "no cost"),
@@ -98,6 +100,9 @@ OPERATORS: dict[str, Operator] = {
     "LogSoftmax": Operator(softmax, _CLIENT, "at the end, over classes", "after decryption"),
     "Exp": Operator(exponential, _CLIENT, "at the end of a regression", "after decryption"),
     "Abs": Operator(absolute, _CLIENT, "of probabilities", "after decryption"),
+    "LpNormalization": Operator(
+        lp_normalisation, _CLIENT, "p=1, of probabilities, at the end", "after decryption"
+    ),
     "ArgMax": Operator(arg_max, _CLIENT, "at the end, over classes", "after decryption"),
     "Greater": Operator(greater, _CLIENT, "at the end: score > 0", "after decryption"),
     "GreaterOrEqual": Operator(greater, _CLIENT, "as Greater", "after decryption"),

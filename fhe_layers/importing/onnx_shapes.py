@@ -16,6 +16,7 @@ from fhe_layers.importing.affine_values import (
     CannotServeError,
     Combined,
     Convolved,
+    Operator,
     Picked,
     Value,
     concatenated,
@@ -29,6 +30,7 @@ from fhe_layers.importing.onnx_walk import Choice, Response, Seen, Total, Walk, 
 
 FLOATS = frozenset({1, 10, 11, 16})
 """Element types FLOAT, FLOAT16, DOUBLE, BFLOAT16."""
+BOOL = 9
 
 
 def same(walk: Walk, node: Node) -> Seen:
@@ -42,10 +44,28 @@ def same(walk: Walk, node: Node) -> Seen:
 
 
 def cast(walk: Walk, node: Node) -> Seen:
-    """Between floats; to whole numbers only what is known after decryption, or columns."""
-    given = walk.input(node, 0)
-    if node.integer("to", 1) not in FLOATS and isinstance(given, Picked | Combined | Convolved):
-        walk.columns.plain_columns(given)  # an encoder may follow
+    """Between floats; to whole numbers only the class chosen, or columns that hold such."""
+    given, kind = walk.input(node, 0), node.integer("to", 1)
+    if kind in FLOATS or isinstance(given, Choice | Texts):
+        return same(walk, node)
+    if isinstance(given, Response | Total):
+        raise CannotServeError("it rounds what clients compute", "the model without this step")
+    if isinstance(given, Picked | Combined | Convolved):
+        columns = walk.columns.plain_columns(given)  # an encoder may follow
+        numbers = walk.columns.completed.values[:, [walk.columns.columns[i] for i in columns]]
+        kept = np.isin(numbers, (0, 1)) if kind == BOOL else numbers == np.floor(numbers)
+        if not (kept | np.isnan(numbers)).all():
+            raise CannotServeError(
+                "it cuts numbers of the sample to whole ones, or to truth values",
+                "columns that are whole numbers already, or a model without this step",
+            )
+    return same(walk, node)
+
+
+def dropout(walk: Walk, node: Node) -> Seen:
+    """In inference it does nothing."""
+    if np.any(walk.constant(node, 2)):
+        raise CannotServeError("it is exported in training mode", "module.eval() before exporting")
     return same(walk, node)
 
 
@@ -152,10 +172,7 @@ def concat(walk: Walk, node: Node) -> Seen:
 def sliced(walk: Walk, node: Node) -> Seen:
     """A range of an axis."""
     given = walk.input(node, 0)
-    if isinstance(given, Response):
-        value: Value = given.scores
-    else:
-        value = walk.encrypted(given)
+    value = given.scores if isinstance(given, Response) else walk.encrypted(given)
     if "starts" in node.attributes:
         starts, ends = list(node.attributes["starts"]), list(node.attributes["ends"])
         axes, steps = list(node.attributes.get("axes", range(len(starts)))), [1] * len(starts)
@@ -173,8 +190,7 @@ def sliced(walk: Walk, node: Node) -> Seen:
                 raise CannotServeError("it selects among the records", "slices of other axes")
             continue
         window[place] = bounds
-    taken = rearranged(value, lambda rows: rows[tuple(window)], walk.builder.units(value))
-    return passed(given, node, scores=taken) if isinstance(given, Response) else taken
+    return chosen_entries(walk, node, given, lambda rows: rows[tuple(window)])
 
 
 def gather(walk: Walk, node: Node) -> Seen:
@@ -189,8 +205,30 @@ def gather(walk: Walk, node: Node) -> Seen:
     value = given.scores if isinstance(given, Response) else walk.encrypted(given)
     if axis % len(value.shape) == 0:
         raise CannotServeError("it selects among the records", "another axis")
-    taken = taken_along(walk, value, places.astype(np.int64), axis % len(value.shape))
-    return passed(given, node, scores=taken) if isinstance(given, Response) else taken
+    axis, places = axis % len(value.shape), places.astype(np.int64)
+    return chosen_entries(walk, node, given, lambda rows: np.take(rows, places, axis=axis))
+
+
+def chosen_entries(walk: Walk, node: Node, given: Seen | None, operator: Operator) -> Seen:
+    """Some entries of a value or of a response, in any order.  Raises CannotServeError."""
+    value = given.scores if isinstance(given, Response) else walk.encrypted(given)
+    taken = rearranged(value, operator, walk.builder.units(value))
+    if not isinstance(given, Response):
+        return taken
+    every = np.arange(math.prod(value.shape))
+    entries = operator(every.reshape(value.shape)).ravel().astype(np.int64).tolist()
+    complete = sorted(entries) == every.tolist()
+    if given.function == "softmax" and not complete:
+        raise CannotServeError(
+            "it keeps some of a softmax's probabilities, and clients need every score for them",
+            "all probabilities as the output",
+        )
+    labels = given.labels
+    if labels and complete and len(entries) == len(labels):
+        labels = tuple(labels[entry] for entry in entries)
+    elif len(labels) == len(every) == 2 and len(entries) == 1:  # the second label's
+        labels = (labels[1 - entries[0]], labels[entries[0]])
+    return passed(given, node, scores=taken, labels=labels)
 
 
 def split(walk: Walk, node: Node) -> tuple[Seen, ...]:
@@ -202,7 +240,9 @@ def split(walk: Walk, node: Node) -> tuple[Seen, ...]:
     sizes = walk.constant(node, 1)
     listed = node.attributes.get("split") if sizes is None else sizes.ravel()
     if listed is None:
-        parts = np.array_split(np.arange(value.shape[axis]), len(node.outputs))
+        size = -(-value.shape[axis] // len(node.outputs))  # the last part may have less
+        starts = range(0, size * len(node.outputs), size)
+        parts = [np.arange(value.shape[axis])[start : start + size] for start in starts]
     else:
         parts = np.split(np.arange(value.shape[axis]), np.cumsum(np.array(listed, int))[:-1])
     return tuple(taken_along(walk, value, part, axis) for part in parts)

@@ -19,6 +19,7 @@ from fhe_layers.importing.tree_ensembles import (
     TreeEnsemble,
     below_in_single_precision,
     leaves_of,
+    require_leaf_values,
     tree_of_arrays,
 )
 from protocol.errors import ModelError
@@ -185,6 +186,7 @@ def _ensemble(attributes: _Attributes, features: int) -> OnnxTrees:
         _threshold(attributes, _MODES.get(mode, "another"), split)
         for mode, split in zip(modes, splits, strict=True)
     ]
+    require_leaf_values(inner + len(weights), outputs)
     children = {}
     for side in ("true", "false"):
         ids, leaf = (
@@ -226,6 +228,7 @@ def _listed_trees(
     """Trees of the lists nodes_* and class_* or target_*: one entry per node, one per weight."""
     owners = attributes.listed("nodes_treeids")
     names = list(zip(owners, attributes.listed("nodes_nodeids"), strict=True))
+    require_leaf_values(len(names), outputs)
     places = {name: place for place, name in enumerate(names)}
     if len(places) != len(names):
         raise ModelError(f"'{attributes.node}' has two nodes of one name in a tree")
@@ -284,7 +287,14 @@ def _require_plain(attributes: _Attributes, aggregate: str, transform: str) -> N
 
 
 def _base(attributes: _Attributes, base: Sequence[float], outputs: int) -> Floats:
-    """Raises ModelError."""
+    """Base values; one 0, which skl2onnx writes for any number of outputs, is none.
+
+    Raises:
+        ModelError: another number of them.
+    """
+    require_leaf_values(0, outputs)
+    if list(base) == [0.0]:
+        base = ()
     if base and len(base) != outputs:
         raise ModelError(f"'{attributes.node}' has {len(base)} base values for {outputs} outputs")
     return np.array(base or [0.0] * outputs)

@@ -277,7 +277,7 @@ class Walk:
             self.refuse(node, error.reason, error.instead)
         except UnsupportedModelError:
             raise
-        except (BlindproofError, ValueError, IndexError, KeyError, TypeError) as error:
+        except (BlindproofError, *UNEXPECTED) as error:
             if isinstance(error, BlindproofError):
                 self.refuse(node, str(error), "see docs/models.md for what is supported")
             self.refuse(
@@ -329,6 +329,8 @@ def sigmoid(values: Floats) -> Floats:
     return result
 
 
+UNEXPECTED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What attributes raise that no checker of ONNX looks at: strides of zero, texts for numbers."""
 RESPONSES: Mapping[str, Callable[[Floats], Floats]] = {"sigmoid": sigmoid}
 MAX_FILLED = 1 << 16
 UNKNOWN = (

@@ -10,7 +10,7 @@ Classes are told by name, so that scikit-learn is imported only if a model of it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -64,7 +64,13 @@ from fhe_layers.importing.table import Table
 from fhe_layers.importing.tree_ensembles import TreeEnsemble
 from fhe_layers.importing.tree_estimators import SUPPORT as TREES
 from fhe_layers.importing.tree_estimators import EstimatorTrees, ensemble_of
-from fhe_layers.importing.trees import IndicatorInput, RawInput, TreeInput, lower_ensemble
+from fhe_layers.importing.trees import (
+    IndicatorInput,
+    RawInput,
+    TreeInput,
+    lower_ensemble,
+    tree_inputs,
+)
 from fhe_layers.importing.xgboost_model import estimator_trees
 from fhe_layers.spec import DenseSpec, NetworkSpec
 from protocol import links
@@ -77,6 +83,12 @@ CHECKED_RECORDS = 256
 
 TOLERANCE = 1e-6
 """Of the largest decision: estimators fitted in single precision are no closer."""
+
+TREES_TOLERANCE = 1e-4
+"""The same of trees: XGBoost adds up leaves in single precision."""
+
+MISPLACED = 0.02
+"""Share of records whose scaled values may round to the other side of a threshold."""
 
 NOT_READ = Refusal(
     "this model is not read",
@@ -150,9 +162,28 @@ def read_estimator(part: Fitted, given: AffineMap, where: str, walk: Walk) -> He
 
 
 def _innermost(estimator: Fitted) -> Fitted:
-    """What knows the columns: a search has them from the estimator that it found."""
+    """The first part that knows the columns.
+
+    A search has them from the estimator that it found; pipelines and unions ask their first part,
+    which is nobody where that is 'passthrough' or 'drop'.
+    """
     best = getattr(estimator, "best_estimator_", None)
-    return estimator if best is None else _innermost(best)
+    if best is not None:
+        return _innermost(best)
+    if hasattr(estimator, "feature_names_in_"):
+        return estimator
+    if hasattr(estimator, "transformer_list"):
+        parts = [_innermost(part) for _, part in estimator.transformer_list]
+        return next((part for part in parts if _knows_columns(part)), estimator)
+    for _, part in getattr(estimator, "steps", ()):
+        if part is not None and not (isinstance(part, str) and part == "passthrough"):
+            inner = _innermost(part)
+            return inner if _knows_columns(inner) else estimator
+    return estimator
+
+
+def _knows_columns(part: Fitted) -> bool:
+    return hasattr(part, "feature_names_in_") or hasattr(part, "n_features_in_")
 
 
 def _require_same(imported: ImportedModel, table: Table) -> None:
@@ -173,16 +204,17 @@ def _imported_trees(
 ) -> ImportedModel:
     """Trees compare columns themselves, which clients do for them."""
     table = walk.table
+    inputs = _tree_inputs(head.given, walk)
     lowered = lower_ensemble(
         ensemble,
-        _tree_inputs(head.given, walk),
+        inputs,
         table,
         walk.options,
         link=head.link,
         name=walk.steps[-1].name,
     )
     features = lowered.features
-    return ImportedModel(
+    imported = ImportedModel(
         features=features,
         expansion=lowered.expansion,
         network=lowered.network,
@@ -193,15 +225,50 @@ def _imported_trees(
         steps=(*walk.steps, *lowered.steps),
         decision=lambda raw: head.decision(data.assembled(table, features, raw)),
     )
+    _require_same_trees(imported, ensemble, inputs, table)
+    return imported
+
+
+def _require_same_trees(
+    imported: ImportedModel, ensemble: TreeEnsemble, inputs: Sequence[TreeInput], table: Table
+) -> None:
+    """Raises ModelError: the trees that were read, their thresholds as they are, say otherwise."""
+    wanted = imported.decision(sample_values(imported.features, table)[:CHECKED_RECORDS])
+    made = ensemble.values(tree_inputs(inputs, table.values[:CHECKED_RECORDS]))
+    different = np.ones(1, dtype=np.bool_)
+    if made.shape == wanted.shape:
+        error = np.abs(made - wanted).max(axis=1)
+        different = ~(error <= TREES_TOLERANCE * max(1.0, float(np.abs(wanted).max())))
+    if different.mean() > MISPLACED:
+        raise ModelError(
+            "the estimator answers differently from the trees that were read of it. XGBoost does "
+            "where it takes the zeros of a sparse matrix for missing numbers, for which "
+            "OneHotEncoder(sparse_output=False) or ColumnTransformer(sparse_threshold=0) helps"
+        )
 
 
 def _tree_inputs(given: AffineMap, walk: Walk) -> list[TreeInput]:
     """The columns that trees compare.  Raises UnsupportedModelError, ModelError."""
-    return [_tree_input(given, feature, walk) for feature in range(given.features)]
+    read = given.without_unread_terms().columns
+    idle = iter(
+        unit.column
+        for term in given.terms
+        for unit in term
+        if isinstance(unit, Above) and unit.column not in read
+    )
+    return [_tree_input(given, feature, walk, idle) for feature in range(given.features)]
 
 
-def _tree_input(given: AffineMap, feature: int, walk: Walk) -> TreeInput:
-    """Raises UnsupportedModelError, ModelError."""
+def _tree_input(given: AffineMap, feature: int, walk: Walk, idle: Iterator[int]) -> TreeInput:
+    """What one feature is; one that is always 0, of the next column that has a single interval.
+
+    Raises:
+        UnsupportedModelError, ModelError: nothing that trees compare.
+    """
+    if not given.matrix[feature].any() and not given.offset[feature]:
+        column = next(idle, None)
+        if column is not None:
+            return RawInput(column, edges=())
     number = given.as_number(feature)
     if number is not None:
         unit = number.unit
@@ -293,6 +360,13 @@ def _read_against_the_rest(part: Fitted, given: AffineMap, where: str, walk: Wal
         )
     heads = [read_estimator(one, given, where, walk) for one in part.estimators_]
     together = side_by_side(heads)
+    if not all(head.labels for head in heads):
+        raise UnsupportedModelError(
+            where,
+            type(part).__name__,
+            "the models inside of it are regressions",
+            "RidgeClassifier, LogisticRegression or LinearSVC inside of it",
+        )
     if together is None:
         raise UnsupportedModelError(
             where,

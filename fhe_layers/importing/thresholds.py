@@ -128,7 +128,7 @@ def comparison_columns(
         table: the sample.
         options: ranges, privacy, local columns.
         edges: of a column; one that the input itself has a grid for has all of these.
-        grids: `TreeEnsemble.grids`: used where no longer than `edges`.
+        grids: of the inputs, such as `TreeEnsemble.grids`: used where no longer than `edges`.
 
     Raises:
         ModelError: a column that trees cannot read, or which no input reads.

@@ -24,6 +24,8 @@ Rows: TypeAlias = npt.NDArray[np.int64]
 MAX_TREE_DEPTH = 64
 """Deeper trees are not even read."""
 MAX_TREES = 4096
+MAX_LEAF_VALUES = 1 << 22
+"""Nodes times outputs: what readers allocate for the leaves of an ensemble."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +160,25 @@ def leaves_of(tree: Node) -> list[Leaf]:
 def features_of(tree: Node) -> frozenset[int]:
     """The inputs a tree reads."""
     return frozenset(node.feature for node in nodes_of(tree) if isinstance(node, Split))
+
+
+def thresholds_of(ensemble: TreeEnsemble) -> tuple[tuple[float, ...], ...]:
+    """For each input what the trees compare it with, ascending."""
+    found: list[set[float]] = [set() for _ in range(ensemble.features)]
+    for tree in ensemble.trees:
+        for node in nodes_of(tree):
+            if isinstance(node, Split):
+                found[node.feature].add(node.threshold)
+    return tuple(tuple(sorted(thresholds)) for thresholds in found)
+
+
+def require_leaf_values(nodes: int, outputs: int) -> None:
+    """Raises ModelError: so many nodes and outputs, as a file states them, are not allocated."""
+    if outputs < 1 or max(nodes, 1) * outputs > MAX_LEAF_VALUES:
+        raise ModelError(
+            f"{nodes} nodes of trees with {outputs} outputs: expected at least one output, and at "
+            f"most {MAX_LEAF_VALUES} values of leaves"
+        )
 
 
 def tree_of_arrays(

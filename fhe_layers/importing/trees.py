@@ -24,13 +24,20 @@ from fhe_layers.importing.thresholds import (
     snapped_ensemble,
     tree_inputs,
 )
-from fhe_layers.importing.tree_ensembles import Leaf, Node, Split, TreeEnsemble, features_of
+from fhe_layers.importing.tree_ensembles import (
+    Leaf,
+    Node,
+    Split,
+    TreeEnsemble,
+    features_of,
+    thresholds_of,
+)
 from fhe_layers.importing.tree_network import Formulation, TreeNetwork, tree_network
 from fhe_layers.monomials import Expansion
 from fhe_layers.spec import NetworkSpec
 from protocol.errors import ModelError
 from protocol.families import MAX_INTEGERS
-from protocol.features import Column, Thermometer, encode_columns
+from protocol.features import MAX_EDGES, Column, Thermometer, encode_columns
 from protocol.links import IDENTITY, decide
 
 __all__ = [
@@ -87,6 +94,7 @@ class _Attempt:
     edges: int
     columns: tuple[Column, ...]
     snapped: TreeEnsemble
+    lowered: TreeNetwork
     loss: float
 
 
@@ -124,24 +132,46 @@ def lower_ensemble(
     wanted = ensemble.values(read)
     attempts: list[_Attempt] = []
     for edges in _edges(ensemble, inputs, options):
-        columns = comparison_columns(inputs, table, options, edges, ensemble.grids)
+        if options.show_thresholds:
+            columns = _own_thresholds(ensemble, inputs, table, options)
+        else:
+            columns = comparison_columns(inputs, table, options, edges, ensemble.grids)
         if sum(column.inputs for column in columns) * ensemble.outputs > MAX_INTEGERS and attempts:
             break
         snapped = snapped_ensemble(ensemble, inputs, columns, table)
+        try:
+            lowered = tree_network(snapped, columns)
+        except ModelError:
+            if attempts:  # so many edges are more than one model holds, fewer are not
+                break
+            raise
         units = encode_columns(columns, complete_values(columns, table))
         loss = _loss(link, wanted, snapped.values(units))
-        attempts.append(_Attempt(edges, columns, snapped, loss))
+        attempts.append(_Attempt(edges, columns, snapped, lowered, loss))
         if loss <= _allowed(link, ensemble.outputs):
             break
     best = min(attempts, key=lambda attempt: (attempt.loss, attempt.edges))
-    lowered = tree_network(best.snapped, best.columns)
     return LoweredTrees(
         features=best.columns,
         expansion=(),
-        network=lowered.network,
-        steps=_steps(name, best, lowered, link),
+        network=best.lowered.network,
+        steps=_steps(name, best, link),
         ensemble=best.snapped,
         loss=best.loss,
+    )
+
+
+def _own_thresholds(
+    ensemble: TreeEnsemble, inputs: Sequence[TreeInput], table: Table, options: ImportOptions
+) -> tuple[Column, ...]:
+    """Columns whose edges are the trees' thresholds; one that no tree compares has one edge."""
+    thresholds = thresholds_of(ensemble)
+    compared = comparison_columns(inputs, table, options, MAX_EDGES, thresholds)
+    others = comparison_columns(inputs, table, options, 1)
+    read = {inputs[index].column for index, found in enumerate(thresholds) if found}
+    return tuple(
+        column if table.names.index(column.name) in read else other
+        for column, other in zip(compared, others, strict=True)
     )
 
 
@@ -149,6 +179,8 @@ def _edges(
     ensemble: TreeEnsemble, inputs: Sequence[TreeInput], options: ImportOptions
 ) -> tuple[int, ...]:
     """Numbers of edges to try."""
+    if options.show_thresholds:
+        return (MAX_EDGES,)
     if options.edges is not None:
         return (options.edges,)
     read = ({inputs[feature].column for feature in features_of(tree)} for tree in ensemble.trees)
@@ -184,15 +216,18 @@ def _allowed(link: str, outputs: int) -> float:
     return FIT_LOSS if decide(link, np.zeros((1, outputs))) is None else LABELS_LOSS
 
 
-def _steps(name: str, best: _Attempt, lowered: TreeNetwork, link: str) -> tuple[Step, ...]:
+def _steps(name: str, best: _Attempt, link: str) -> tuple[Step, ...]:
     """What to tell of it."""
-    outputs = best.snapped.outputs
+    outputs, lowered = best.snapped.outputs, best.lowered
     if decide(link, np.zeros((1, outputs))) is None:
         effect = f"R2 {1 - best.loss:.4f} against its own outputs on the sample"
     else:
         effect = f"{100 * best.loss:.2f}% of the sample's labels change"
     if best.loss > _allowed(link, outputs):
-        effect += "; more edges, or training on binned columns (KBinsDiscretizer), would lose less"
+        effect += (
+            "; more edges, training on binned columns (KBinsDiscretizer), or show_thresholds would "
+            "lose less"
+        )
     units = best.snapped.features
     widest = max(column.inputs for column in best.columns)
     trees, depth = len(best.snapped.trees), lowered.depth

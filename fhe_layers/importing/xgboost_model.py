@@ -25,11 +25,12 @@ from fhe_layers.importing.imported import (
     UnsupportedModelError,
 )
 from fhe_layers.importing.options import ImportOptions
-from fhe_layers.importing.table import Table
+from fhe_layers.importing.table import Table, is_missing
 from fhe_layers.importing.tree_ensembles import (
     Node,
     TreeEnsemble,
     below_in_single_precision,
+    require_leaf_values,
     tree_of_arrays,
 )
 from fhe_layers.importing.tree_estimators import EstimatorTrees
@@ -64,6 +65,8 @@ SUPPORT = (
     Support("booster=dart", Treatment.REFUSED, "use booster=gbtree"),
     Support("booster=gblinear", Treatment.REFUSED, "use a linear model of scikit-learn"),
     Support("enable_categorical", Treatment.REFUSED, "encode categories by OneHotEncoder"),
+    Support("missing=0", Treatment.REFUSED, "use missing=NaN"),
+    Support("XGBClassifier(objective='reg:...')", Treatment.REFUSED, "use binary:logistic"),
     Support("multi_strategy=multi_output_tree", Treatment.REFUSED, "use one_output_per_tree"),
     Support(".ubj and .deprecated files", Treatment.REFUSED, 'use save_model("model.json")'),
 )
@@ -79,7 +82,9 @@ class XgboostTrees:
         link: what makes predictions of margins.
         feature_names: empty if it has none.
         rounds: boosting rounds that predictions use.
-        stopped_early: whether it has more.
+        found: boosting rounds that there are.
+        best: rounds up to the best one, if training stopped early.
+        classifier: whether the document says that it was saved by an XGBClassifier.
     """
 
     ensemble: TreeEnsemble = field(repr=False)
@@ -87,7 +92,24 @@ class XgboostTrees:
     link: str
     feature_names: tuple[str, ...]
     rounds: int
-    stopped_early: bool
+    found: int
+    best: int | None
+    classifier: bool
+
+    @property
+    def early_stopping(self) -> str:
+        """What was done about it; empty if training did not stop early."""
+        if self.rounds < self.found:
+            return (
+                f"the first {self.rounds} of {self.found} rounds are used, as the predictions of "
+                "XGBClassifier and XGBRegressor do"
+            )
+        if self.best is not None and self.best < self.found:
+            return (
+                f"all {self.found} rounds are used, as the predictions of a Booster do; for the "
+                f"best {self.best} import booster[:{self.best}]"
+            )
+        return ""
 
 
 def import_booster(
@@ -106,21 +128,16 @@ def import_booster(
         UnsupportedModelError: something that has no encrypted form.
         ModelError: no such document, or too large; the message says what to change.
     """
-    read = read_booster(_document(document))
+    read = _read_given(document)
     inputs = _inputs(read, table, options)
     lowered = lower_ensemble(
         read.ensemble, inputs, table, options, link=read.link, name=read.objective
     )
     outputs, labels = _names(read, document)
     steps = [*lowered.steps, Step(read.objective, "objective", Treatment.CLIENT, _note(read.link))]
-    if read.stopped_early:
+    if read.early_stopping:
         steps.append(
-            Step(
-                "early stopping",
-                "best_iteration",
-                Treatment.FOLDED,
-                f"the first {read.rounds} rounds are used, as the model's own predictions do",
-            )
+            Step("early stopping", "best_iteration", Treatment.FOLDED, read.early_stopping)
         )
     margins = _margins(document, read)
     kept = [index for index, name in enumerate(table.names) if name not in options.local]
@@ -144,21 +161,27 @@ def import_booster(
 
 def estimator_trees(estimator: Any) -> EstimatorTrees:  # noqa: ANN401
     """An XGBModel as a step of a pipeline.  Raises UnsupportedModelError, ModelError."""
-    read = read_booster(_document(estimator))
+    read = _read_given(estimator)
     outputs, labels = _names(read, estimator)
     margins = _margins(estimator, read)
     return EstimatorTrees(read.ensemble, read.link, outputs, labels, bool(labels), margins)
 
 
-def read_booster(document: Mapping[str, Any]) -> XgboostTrees:
+def read_booster(document: Mapping[str, Any], *, to_best: bool | None = None) -> XgboostTrees:
     """The trees of a decoded JSON document.
+
+    Args:
+        document: decoded.
+        to_best: whether to stop at the best round, if training stopped early, or to use every one;
+            None: as the class does that saved the document. XGBModel stops, and leaves the
+            attribute scikit_learn; Booster does not.
 
     Raises:
         UnsupportedModelError: something that has no encrypted form.
         ModelError: it is no such document.
     """
     try:
-        return _read(document["learner"])
+        return _read(document["learner"], to_best)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise ModelError(  # its own words may show numbers of the model
             f"no XGBoost model in JSON ({type(error).__name__}): write one by "
@@ -166,7 +189,29 @@ def read_booster(document: Mapping[str, Any]) -> XgboostTrees:
         ) from None
 
 
-def _read(learner: Mapping[str, Any]) -> XgboostTrees:
+def _read_given(given: Any) -> XgboostTrees:  # noqa: ANN401
+    """Whatever was given, with the rounds that its own predictions use.
+
+    Raises:
+        UnsupportedModelError, ModelError: as `import_booster`.
+    """
+    estimator = hasattr(given, "get_booster")
+    if estimator:
+        _require_plain(given)
+    read = read_booster(
+        _document(given), to_best=estimator if estimator or hasattr(given, "save_raw") else None
+    )
+    if (read.classifier or hasattr(given, "classes_")) and read.link in {IDENTITY, EXP}:
+        _refuse(
+            "objective",
+            read.objective,
+            "a classifier rounds what a regression predicts",
+            "binary:logistic or multi:softprob",
+        )
+    return read
+
+
+def _read(learner: Mapping[str, Any], to_best: bool | None) -> XgboostTrees:
     booster, objective = learner["gradient_booster"], str(learner["objective"]["name"])
     kind = str(booster.get("name", "gbtree"))
     if kind != "gbtree":
@@ -185,10 +230,20 @@ def _read(learner: Mapping[str, Any]) -> XgboostTrees:
     trees, groups = model["trees"], [int(group) for group in model["tree_info"]]
     if len(trees) != len(groups):
         raise ModelError("trees and tree_info differ in length")
+    if not all(0 <= group < outputs for group in groups):
+        raise ModelError("tree_info names an output that there is not")
+    require_leaf_values(sum(len(tree["left_children"]) for tree in trees), outputs)
     per_round = outputs * int(model["gbtree_model_param"].get("num_parallel_tree", 1))
-    rounds = len(trees) // per_round
-    best = (learner.get("attributes") or {}).get("best_iteration")
-    used = rounds if best is None else min(int(best) + 1, rounds)
+    if per_round < 1:
+        raise ModelError("num_parallel_tree is less than one")
+    found = len(trees) // per_round
+    attributes = learner.get("attributes") or {}
+    by_estimator = "scikit_learn" in attributes
+    best = int(attributes["best_iteration"]) + 1 if "best_iteration" in attributes else None
+    if best is not None and best < 1:
+        raise ModelError("best_iteration is negative")
+    to_best = by_estimator if to_best is None else to_best
+    used = min(best, found) if to_best and best is not None else found
     ensemble = TreeEnsemble(
         tuple(
             _tree(tree, group, outputs, index)
@@ -203,7 +258,17 @@ def _read(learner: Mapping[str, Any]) -> XgboostTrees:
     names = tuple(str(name) for name in learner.get("feature_names") or ())
     if names and len(names) != features:
         raise ModelError(f"{len(names)} feature names for {features} features")
-    return XgboostTrees(ensemble, objective, _LINKS[objective], names, used, used < rounds)
+    return XgboostTrees(
+        ensemble,
+        objective,
+        _LINKS[objective],
+        names,
+        rounds=used,
+        found=found,
+        best=best,
+        classifier=by_estimator
+        and json.loads(attributes["scikit_learn"]).get("_estimator_type") == "classifier",
+    )
 
 
 def _tree(tree: Mapping[str, Any], group: int, outputs: int, index: int) -> Node:
@@ -255,6 +320,12 @@ def _refuse(node: str, operator: str, reason: str, instead: str) -> NoReturn:
 
 
 # ------------------------------------------------------------------------------------- documents
+
+
+def _require_plain(model: Any) -> None:  # noqa: ANN401
+    """Raises UnsupportedModelError: an option that the JSON does not tell of."""
+    if not is_missing(model.missing):
+        _refuse("missing", type(model).__name__, "it takes a number for a missing one", "NaN")
 
 
 def _document(given: Any) -> Mapping[str, Any]:  # noqa: ANN401
@@ -351,8 +422,9 @@ def _margins(given: Any, read: XgboostTrees) -> Callable[[Floats], Floats]:  # n
             features,
             iteration_range=(0, read.rounds),
             predict_type="margin",
+            missing=getattr(given, "missing", np.nan),
             validate_features=False,
         )
-        return np.asarray(found, dtype=np.float64).reshape(len(features), -1)
+        return np.asarray(found, dtype=np.float64).reshape(features.shape[0], -1)
 
     return margins

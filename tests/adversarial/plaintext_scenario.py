@@ -7,10 +7,12 @@ from functools import cache
 
 import numpy as np
 
+from blindproof.network_publishing import NetworkModel, bundle_network
 from blindproof.publishing import LinearModel, bundle_linear
 from client_sdk.encryption import CkksContext, encrypt
 from client_sdk.evidence import Evidence
 from fhe_layers.inputs import request_inputs
+from fhe_layers.spec import SQUARE, DenseSpec, NetworkSpec, PolynomialSpec
 from protocol.features import Category, Feature, Privacy, Thermometer, encode_columns
 from protocol.keys import KeyRequest
 from protocol.parameters import Mode, Packing
@@ -100,9 +102,36 @@ def secret() -> np.ndarray:
 
 
 @cache
-def enrolment() -> Enrolment:
-    card = mixed_bundle().card
-    request = KeyRequest("client", SERVER, card.ring_degree, card.key_moduli, 1)
+def network_bundle(mode: Mode = Mode.PRIVATE) -> ModelBundle:
+    """A network with one squaring over the same columns."""
+    rng = np.random.default_rng(4)
+    layers = (
+        DenseSpec(rng.uniform(-0.3, 0.3, (2, 11)), rng.uniform(-0.3, 0.3, 2)),
+        PolynomialSpec(SQUARE),
+        DenseSpec(rng.uniform(-1, 1, (1, 2)), rng.uniform(-0.3, 0.3, 1)),
+    )
+    model = NetworkModel(
+        name="mixed network",
+        version="1",
+        purpose="tests",
+        features=COLUMNS,
+        network=NetworkSpec((11,), layers),
+        outputs=("y",),
+        labels=(),
+        link="identity",
+    )
+    return bundle_network(model, bytes(range(32)), mode=mode, precision_bits=12.0)
+
+
+def enrolment(served: ModelBundle | None = None) -> Enrolment:
+    """Keys that a model takes, the linear one if none is given."""
+    card = (served or mixed_bundle()).card
+    keys = card.keys_needed
+    return _enrolled(KeyRequest("client", SERVER, card.ring_degree, card.key_moduli, keys))
+
+
+@cache
+def _enrolled(request: KeyRequest) -> Enrolment:
     return Enrolment(*EnrolmentProver(request, secret()).answer(bytes(32)))
 
 
@@ -116,9 +145,14 @@ def asked(
     mode: Mode = Mode.PRIVATE,
     expansion: tuple[tuple[int, ...], ...] = (),
 ) -> Job:
-    """An honest request about raw values (records, 6)."""
-    served = mixed_bundle(mode, expansion)
-    card, key = served.card, enrolment().key if mode is Mode.PRIVATE else None
+    """An honest request to a linear model about raw values (records, 6)."""
+    return asked_of(mixed_bundle(mode, expansion), packing, raw)
+
+
+def asked_of(served: ModelBundle, packing: Packing, raw: np.ndarray) -> Job:
+    """An honest request to any model of these columns."""
+    card = served.card
+    key = enrolment(served).key if card.mode is Mode.PRIVATE else None
     context = CkksContext(card.profile(packing).parameters).with_secret(secret())
     ciphertexts = encrypt(context, card, packing, raw)
     inputs = request_inputs(card, packing, len(raw), ciphertexts, plaintext_of(raw))
@@ -165,7 +199,7 @@ def evidence_of(job: Job, response: Response) -> Evidence:
     return Evidence(
         job.request,
         job.bundle.registration_proof,
-        None if job.key is None else enrolment(),
+        None if job.key is None else enrolment(job.bundle),
         job.inputs,
         response.outputs,
         response.proof,

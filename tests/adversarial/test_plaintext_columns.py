@@ -29,8 +29,10 @@ from tests.adversarial.plaintext_scenario import (
     WARD,
     altered,
     asked,
+    asked_of,
     evidence_of,
     mixed_records,
+    network_bundle,
     with_plaintext,
 )
 from wire.inference import Response, output_chunks
@@ -42,7 +44,7 @@ FORMS = pytest.mark.parametrize("expansion", [(), EXPANSION], ids=["units", "mon
 OLD, YOUNG = 63.0, 40.0
 PLAINTEXT_FIELD = 6
 """Of an answer in an evidence file."""
-REFUSALS = {Check.LINEAR, Check.LINEAR_SUM, Check.INTERVAL, Check.FREIVALDS}
+REFUSALS = {Check.LINEAR, Check.LINEAR_SUM, Check.INTERVAL, Check.FREIVALDS, Check.SUM_CHECK}
 
 
 @cache
@@ -99,6 +101,20 @@ def test_a_server_that_proves_the_true_statement_about_false_outputs(packing):
     proof = prove(relation, witness, ENGINE.prover_key, Unscrupulous)
     timings = honest(packing)[1].timings
     assert verdict(job, Response(sanitised.outputs, proof, timings)) in REFUSALS
+
+
+@pytest.mark.rejects("C-77")
+@pytest.mark.rejects("C-78")
+@pytest.mark.parametrize("mode", list(Mode), ids=str)
+def test_a_network_evaluated_with_another_age(mode):
+    raw = mixed_records(3)
+    raw[0, 1] = OLD
+    job = asked_of(network_bundle(mode), Packing.BATCH, raw)
+    assert verdict(job, ENGINE.answer(job)) is None
+    younger = with_plaintext(job, altered(job, AGE, YOUNG), renamed=False)
+    response = cheated(younger)
+    assert verdict(younger, response) is Check.STATEMENT
+    assert verdict(job, response) in REFUSALS
 
 
 @pytest.mark.rejects("C-77")
@@ -193,6 +209,22 @@ def test_the_number_of_records_is_what_stops_longer_columns():
     assert verdict(fewer, response) is Check.STATEMENT
     with without(Check.STATEMENT):
         assert verdict(fewer, response) is None, "accepted once the check is gone"
+
+
+@pytest.mark.rejects("C-78")
+def test_the_places_of_known_inputs_are_what_stops_others():
+    """Everything sent is as the request says, and meets other weights."""
+    job, _ = honest(Packing.BATCH)
+    inputs = job.inputs
+    count = len(inputs.encrypted)
+    places = tuple(range(count)), tuple(range(count, count + len(inputs.known_inputs)))
+    assert places != (inputs.encrypted, inputs.known_inputs)
+    moved = replace(job, inputs=replace(inputs, encrypted=places[0], known_inputs=places[1]))
+    response = cheated(moved)
+    assert verdict(moved, response) is Check.STATEMENT
+    assert verdict(job, response) in REFUSALS
+    with without(Check.STATEMENT):
+        assert verdict(moved, response) is None, "accepted once the check is gone"
 
 
 @PACKINGS

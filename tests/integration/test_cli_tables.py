@@ -134,5 +134,5 @@ def test_errors_are_one_line_that_names_column_and_record(predict, tmp_path):
     assert run.exit_code == 2
     assert run.stderr == (
         "error: column 'x0', record 2: the value is outside [-4, 6], the range this model "
-        "declares\n"
+        "declares: check its unit, or leave the record out\n"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import blindproof
-from client_sdk import Client
-from tests.integration.conftest import World
+from client_sdk import Client, KeyStore
+from tests.integration.conftest import PASSPHRASE, World
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "onnx"
 
@@ -35,6 +35,12 @@ NETWORKS = {
 }
 EDGES = {"diabetes": 6, "digits": 12, "wine": 6}
 """Fewer than would be chosen, and enough for what is asked of accuracy: requests are smaller."""
+
+
+@pytest.fixture(scope="module")
+def world(world: World) -> World:
+    """The world with a key store of this file's own: what is enrolled here is no other test's."""
+    return replace(world, keys=KeyStore(world.home / "importers' keys", passphrase=PASSPHRASE))
 
 
 @dataclass(frozen=True)

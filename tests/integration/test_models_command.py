@@ -94,6 +94,7 @@ def test_a_public_bundle_is_verified_offline_and_cannot_be_published(models, bun
         (("show", "", "--models", "MODELS"), "have a digest"),
         (("show", "zz", "--models", "MODELS"), "no model of the 2"),
         (("show", "ab"), "say with --models"),
+        (("import", __file__, "--models", "MODELS"), "not a bundle file, or a damaged one"),
         (("list", "--models", "nowhere"), "there is no such directory"),
         (("verify",), "name a model"),
         (("verify", "nothing.blindproof"), "No such file"),

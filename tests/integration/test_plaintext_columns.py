@@ -14,7 +14,7 @@ from client_sdk import Client, RangeError, verify_evidence
 from client_sdk.evidence import decode_evidence, encode_evidence
 from client_sdk.records import RawRecords
 from fhe_layers.spec import SQUARE, DenseSpec, NetworkSpec, PolynomialSpec
-from protocol.errors import EncodingError
+from protocol.errors import EncodingError, ModelError, ParameterError
 from protocol.features import encode_columns
 from protocol.parameters import Mode, Packing
 from server.registry import ModelRegistry
@@ -133,6 +133,23 @@ def test_each_request_has_a_salt_of_its_own(world: World):
 def test_expanded_words_are_not_kept(asked):
     inputs = asked.evidence[0].inputs
     assert not {"words", "known"} & {*vars(inputs), *vars(inputs.ciphertexts)}
+
+
+def test_only_columns_that_the_client_allows_are_sent_in_clear(world: World):
+    served = mixed_bundle()
+    open_names = [served.card.features[index].name for index in OPEN_COLUMNS]
+    client_of(world, served).close()
+    world.phases.clear()
+    with (
+        world.client("mixed", plaintext=open_names[1:]) as client,
+        pytest.raises(ModelError, match=f"'{open_names[0]}' sent in clear"),
+    ):
+        client.predict(RawRecords(mixed_records(1)))
+    assert world.phases == []
+    with world.client("mixed", plaintext=[*open_names, "another"]) as client:
+        assert len(client.predict(RawRecords(mixed_records(1))).values) == 1
+    with pytest.raises(ParameterError, match="names of columns"):
+        world.client("mixed", plaintext="age")
 
 
 def test_a_value_out_of_range_is_not_sent(world: World):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,26 +10,33 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.ensemble import (
+    GradientBoostingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
+    RandomForestRegressor,
 )
+from sklearn.metrics import r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer
 
 import blindproof
-from client_sdk import Result
+from client_sdk import Client, KeyStore, Result
 from protocol.graph import Dense, Mul, Selection
 from protocol.model import ModelCard
-from tests.integration.conftest import World
+from tests.integration.conftest import PASSPHRASE, World
+
+
+@pytest.fixture(scope="module")
+def world(world: World) -> World:
+    """The world with a key store of this file's own: what is enrolled here is no other test's."""
+    return replace(world, keys=KeyStore(world.home / "trees' keys", passphrase=PASSPHRASE))
 
 
 def answered(world: World, compiled: blindproof.Compiled, rows: pd.DataFrame) -> Result:
     """Publish and ask."""
     card = compiled.publish(world.settings.models)
-    with blindproof.Client(
-        world.address, model=card.digest, keys=world.keys, ca=world.ca
-    ) as client:
+    with Client(world.address, model=card.digest, keys=world.keys, ca=world.ca) as client:
         return client.predict(rows)
 
 
@@ -79,6 +87,29 @@ def test_forests_of_depth_three_are_products_along_private_paths(world: World, f
     offer = compiled.offers[0]
     assert result.precision_bits == pytest.approx(offer.plan.precision_bits, abs=0.01)
     assert len(result.proof) < 2 * offer.predicted.proof_bytes
+
+
+@pytest.mark.parametrize(
+    ("data", "model"),
+    [
+        (load_breast_cancer, GradientBoostingClassifier(n_estimators=20, random_state=0)),
+        (load_diabetes, RandomForestRegressor(20, max_depth=3, random_state=0)),
+    ],
+)
+def test_twenty_trees_of_depth_three_whose_thresholds_may_be_shown(
+    world: World, data: Any, model: Any
+):
+    """As they were fitted: nothing was binned, and nothing moves."""
+    rows, target = columns(data)
+    model.fit(rows, target)
+    compiled = blindproof.compile(model, rows, target=target, show_thresholds=True)
+    result = answered(world, compiled, rows)
+    assert result.labels == compiled.simulate(rows).labels
+    assert np.abs(result.values - compiled.simulate(rows).values).max() <= result.error_bound
+    if result.labels is None:
+        assert r2_score(model.predict(rows), result.predictions[:, 0]) > 0.999
+    else:
+        assert result.labels == tuple(str(label) for label in model.predict(rows))
 
 
 def test_the_same_trees_answer_single_records_over_monomials_of_bits(world: World, forest: Any):

@@ -86,6 +86,22 @@ def kept_tensors(graph: Graph, input_scale_log2: int, *, hidden: bool) -> tuple[
     return tuple(sorted({origin(nodes, tensor) for tensor in kept} - {0}))
 
 
+def copied_polynomials(graph: Graph, input_scale_log2: int) -> int:
+    """Polynomials that the prover copies from their origins, at most at a time.
+
+    A sum-check over the words of a gathered tensor lays them out once more, and frees them.
+    """
+    nodes, tensors = graph.nodes(input_scale_log2), graph.tensors(input_scale_log2)
+    return max(
+        sum(
+            tensors[source].units * tensors[source].polys
+            for source in node.sources
+            if not isinstance(node, Affine) and gathered(nodes, source) is not None
+        )
+        for node in nodes
+    )
+
+
 class NetworkSpeaker:
     """Holds the tensors of one proof."""
 

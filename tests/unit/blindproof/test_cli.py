@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import blindproof
 from blindproof import loopback
 from blindproof.cli import app
-from blindproof.cli.tables import new_table
+from blindproof.tables import new_table
 from client_sdk import KeyStore
 from client_sdk.keystore import Ring
 from fhe_layers.moduli import modulus_chain

@@ -101,7 +101,7 @@ def test_without_a_directory_nothing_is_published(files):
         (("--range", "alcohol=8-20"), "expected two numbers, such as --range age=0:120"),
         (("--measured-in", "alcohol"), "such as --measured-in age=years"),
         (("--packing", "both"), "packing 'both': expected 'batch', 'single', 'auto'"),
-        (("--target", "grape"), "the sample has no column 'grape' to take as target"),
+        (("--target", "grape"), "target: the sample has no column 'grape'"),
         (("--plaintext", "grape"), "plaintext: the sample has no column 'grape'"),
         (("--precision", "90"), "90 bits of single precision do not fit any supported ring"),
     ],
@@ -122,7 +122,8 @@ def test_files_that_are_no_models(files, tmp_path):
     for name, content, message in (
         ("model.pkl", b"\x80\x04", "a pickled file runs whatever code it holds"),
         ("model.json", b"[]", "neither an XGBoost model nor a model file"),
-        ("model.json", json.dumps({"name": "m"}).encode(), "model.json: features: missing"),
+        ("model.json", json.dumps({"features": []}).encode(), "model.json: name: missing"),
+        ("model.json", json.dumps({"name": "m"}).encode(), "neither XGBoost's JSON"),
         ("model.onnx", b"\x00\x01", "model.onnx"),
     ):
         (tmp_path / name).write_bytes(content)

@@ -21,7 +21,14 @@ from blindproof.model_file import read_model_file
 from blindproof.network_publishing import publish_network
 from blindproof.prepared import Prepared
 from blindproof.publishing import publish_linear
-from protocol.errors import InputError, ModelError, ParameterError, PlanningError, RangeError
+from protocol.errors import (
+    InputError,
+    ModelError,
+    ParameterError,
+    PlanningError,
+    RangeError,
+    ShapeError,
+)
 from protocol.parameters import Mode, Packing
 from server.registry import ModelRegistry
 
@@ -459,7 +466,11 @@ def test_a_model_that_loses_accuracy_is_refused_with_advice():
         ({"packing": "both"}, ParameterError, "expected 'batch', 'single', 'auto'"),
         ({"mode": "hidden"}, ParameterError, "expected 'private' or 'public'"),
         ({"plaintext": "mean area"}, ParameterError, r"such as \['mean area'\]"),
-        ({"plaintext": ["means area"]}, InputError, "plaintext: .* no column 'means area'"),
+        (
+            {"plaintext": ["means area"]},
+            InputError,
+            "plaintext: the sample has no column 'means area'; did you mean 'mean area'?",
+        ),
         ({"ranges": {"age": (0, 1)}}, InputError, "ranges: the sample has no column 'age'"),
         (
             {"local": ["mean area"], "plaintext": ["mean area"]},
@@ -488,7 +499,46 @@ def test_a_sample_that_is_not_the_models_is_refused(mlp):
         blindproof.compile(mlp.model, sample)
 
 
+def test_a_sample_is_a_table_not_a_path_and_may_be_records_by_name(cancer):
+    model, records, truth = cancer
+    with pytest.raises(ShapeError, match="read it first, such as by pandas"):
+        blindproof.compile(model, "records.csv")
+    with pytest.raises(ModelError, match="'LogisticRegression' is a class: pass a fitted"):
+        blindproof.compile(LogisticRegression, records)
+    rows = pd.DataFrame(records).head(60).to_dict("records")
+    by_name = blindproof.compile(model, rows)
+    assert by_name.model.features == blindproof.compile(model, records[:60]).model.features
+    with pytest.raises(ShapeError, match="records of the sample have different columns"):
+        blindproof.compile(model, [*rows, {"age": 1.0}])
+    with pytest.raises(InputError, match="2 classes that the model does not know; it knows 0, 1"):
+        blindproof.compile(model, records, target=["b" if label else "m" for label in truth])
+
+
+def test_a_target_that_no_column_predicts_is_doubted():
+    table = {"a": np.linspace(-1, 1, 100), "b": np.linspace(3, 4, 100)}
+    linear = blindproof.LinearModel(
+        name="steep",
+        version="1",
+        purpose="",
+        features=tuple(blindproof.Feature(name, -5.0, 5.0, 0.0, 1.0) for name in table),
+        outputs=("prediction",),
+        labels=(),
+        link="identity",
+        weights=[[-1.0, 1e6]],
+        intercept=[0.0],
+    )
+    with pytest.raises(ModelError, match=r"worse than a constant .* Is it the right target"):
+        blindproof.compile(linear, table, target=table["a"])
+
+
 # ---------------------------------------------------------------------------------- explaining it
+
+
+def test_a_small_sample_is_told(cancer):
+    model, records, _ = cancer
+    said = "ranges come from 20 records only"
+    assert said in blindproof.compile(model, records[:20]).explain()
+    assert "records only" not in blindproof.compile(model, records).explain()
 
 
 def test_the_report_says_what_there_is_to_know(compiled):

@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
 from client_sdk import AsyncClient, Client
+from client_sdk.aio import INPUTS_PER_SINGLE, chosen_packing
+from protocol.errors import ModelError, RequestError
+from protocol.parameters import Packing
+from tests.integration import example_models
 
 CHILD_SECONDS = 20
 
@@ -39,3 +44,18 @@ def test_a_client_shows_its_server_and_its_model(store):
         assert repr(client) == f"{kind.__name__}('127.0.0.1:1', model={'ab' * 8}…)"
         if isinstance(client, Client):
             client.close()
+
+
+def test_few_records_of_many_inputs_go_one_by_one(card):
+    assert chosen_packing(card, "auto", 1) is Packing.SINGLE
+    assert chosen_packing(card, "auto", 2) is Packing.BATCH
+    wide = example_models.bundle(example_models.linear_model(features=4 * INPUTS_PER_SINGLE)).card
+    assert chosen_packing(wide, "auto", 4) is Packing.SINGLE
+    assert chosen_packing(wide, "auto", 5) is Packing.BATCH
+    assert chosen_packing(wide, "batch", 1) is Packing.BATCH
+    only = replace(wide, profiles=(wide.profile(Packing.BATCH),))
+    assert chosen_packing(only, "auto", 1) is Packing.BATCH
+    with pytest.raises(ModelError, match="does not offer"):
+        chosen_packing(only, "single", 1)
+    with pytest.raises(RequestError, match="expected 'auto'"):
+        chosen_packing(wide, "double", 1)

@@ -78,9 +78,12 @@ def test_one_record_may_come_alone(card, record):
         (np.array([["1", "2", "3"]]), "expected a number"),
         (np.array([[b"1", b"2", b"3"]]), "numbers or categories"),
         ([{"x0": 1.0, "x1": 1.0}], "record 0: missing 'x2'"),
-        ([{"x0": 1.0, "x1": 1.0, "x2": 1.0, "y": 1.0}], "the model's: column 4$"),
+        ([{"x0": 1.0, "x1": 1.0, "x2": 1.0, "y": 1.0}], "the model's: column 4; drop what is not$"),
         ([{"x0": 1.0, "x1": 1.0, "x2": 1.0}, [1.0, 1.0, 1.0]], "record 1 has no names"),
-        (pd.DataFrame(ROWS, columns=["x0", "x1", "z"]), "missing 'x2'; .* column 3$"),
+        (
+            pd.DataFrame(ROWS, columns=["x0", "x1", "z"]),
+            "missing 'x2'; .* 3; rename or drop",
+        ),
         (pd.DataFrame(ROWS[:, [0, 1, 2, 2]], columns=["x0", "x1", "x2", "x2"]), "twice"),
     ],
 )
@@ -270,6 +273,6 @@ def test_raw_values_are_not_the_callers_array(card):
 
 def test_columns_that_are_neither_features_nor_local_are_refused(mixed):
     frame = pd.DataFrame(TABLE, columns=NAMES).assign(name="anna")
-    with pytest.raises(ShapeError, match=r"the model's: column 5$") as caught:
+    with pytest.raises(ShapeError, match=r"the model's: column 5; drop what is not$") as caught:
         raw_values(mixed, frame)
     assert "anna" not in str(caught.value)

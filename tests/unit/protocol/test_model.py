@@ -255,6 +255,15 @@ def test_cards_too_large_are_refused_before_they_are_parsed():
 
 
 @pytest.mark.rejects("C-05")
+def test_profiles_are_counted_before_their_primes_are_tested(private, monkeypatch):
+    """Else a card of two megabytes would take a minute to refuse."""
+    fields = list(private.value())
+    fields[12] *= 1000
+    monkeypatch.setattr("protocol.model.Profile", None)
+    with pytest.raises(ModelError, match="one profile per packing"):
+        ModelCard.decoded(encode(tuple(fields)))
+
+
 def test_cards_of_another_version_are_refused(private):
     fields = list(private.value())
     fields[0] = "blindproof/2"

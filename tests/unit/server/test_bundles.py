@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import replace
 
@@ -132,6 +133,47 @@ def test_a_directory_and_a_file_of_one_model_are_one_model(tmp_path, bundle):
     assert len(serving.load_all()) == 1
 
 
+@pytest.mark.parametrize("damage", ["public", "forged", "directory"])
+def test_no_other_file_hides_a_whole_model(tmp_path, bundle, damage):
+    """A public copy beside the model is what `blindproof models export` leaves there."""
+    models = tmp_path / "models"
+    serving = ModelRegistry(models)
+    parts = parts_of(bundle)
+    write_bundle(models / "whole.blindproof", parts)
+    if damage == "public":
+        write_bundle(models / "a copy.blindproof", replace(parts, private=None))
+    elif damage == "forged":
+        write_bundle(models / "a copy.blindproof", replace(parts, registration=b"none"))
+    else:
+        (models / bundle.digest.hex()).mkdir()
+    assert serving.get(bundle.digest).card == bundle.card
+    assert [model.digest for model in serving.load_all()] == [bundle.digest]
+    (models / "whole.blindproof").unlink()
+    with pytest.raises(StorageError):
+        serving.get(bundle.digest)
+
+
+def test_what_is_no_file_is_skipped_without_waiting_for_it(tmp_path, bundle):
+    """Opening a pipe would wait for a writer, and keep a thread of the server's for ever."""
+    models = tmp_path / "models"
+    serving = ModelRegistry(models)
+    os.mkfifo(models / "a pipe.blindproof")
+    (models / "device.blindproof").symlink_to("/dev/zero")
+    (models / "dangling.blindproof").symlink_to(tmp_path / "nothing")
+    (models / "directory.blindproof").mkdir()
+    write_bundle(models / "whole.blindproof", parts_of(bundle))
+    with capture_logs() as logs:
+        assert [model.digest for model in serving.load_all()] == [bundle.digest]
+        assert [model.digest for model in serving.load_all()] == [bundle.digest]
+    assert len(logs) == 4
+    (models / "whole.blindproof").unlink()
+    directory = models / bundle.digest.hex()
+    directory.mkdir()
+    os.mkfifo(directory / "card.bin")
+    with pytest.raises(StorageError, match="not a regular file"):
+        serving.get(bundle.digest)
+
+
 def test_a_card_of_another_digest_is_refused_before_it_is_parsed(tmp_path, bundle, monkeypatch):
     registry = ModelRegistry(tmp_path / "models")
     registry.publish(bundle)
@@ -153,3 +195,19 @@ def test_what_was_used_longest_ago_is_read_again(tmp_path, bundle, public_bundle
     again = registry.get(bundle.digest)
     assert again is not first
     assert again.card == first.card
+
+
+def test_listing_more_models_than_are_kept_reads_each_once(
+    tmp_path, bundle, public_bundle, monkeypatch
+):
+    """Whoever may list must not make the server verify every registration each time."""
+    monkeypatch.setattr("server.registry.MAX_LOADED", 1)
+    registry = ModelRegistry(tmp_path / "models")
+    registry.publish(bundle)
+    registry.publish(public_bundle)
+    listed = registry.load_all()
+    assert {model.digest for model in listed} == {bundle.digest, public_bundle.digest}
+    monkeypatch.setattr("server.registry.bundle_of", None)
+    assert registry.load_all() == listed
+    (tmp_path / "models" / bundle.digest.hex()).rename(tmp_path / "removed")
+    assert [model.digest for model in registry.load_all()] == [public_bundle.digest]

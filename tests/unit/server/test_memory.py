@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from protocol.graph import Dense, Gather, Graph, Mul
 from protocol.keys import KeyRequest
 from protocol.parameters import Packing
 from server.memory import MemoryBudget, codeword_words, enrolment_bytes, inference_bytes
 from server.refusals import Refusal
 from tests.adversarial.network_scenario import (
+    make_public,
     merged,
     one_output,
     rescaled,
@@ -48,6 +50,18 @@ def test_a_private_batch_takes_key_pairs_twice_and_codewords_as_well(bundle):
     parameters = card.profile(Packing.BATCH).parameters
     words = (3 * 3 + 3 * 2 + 2 * 2) * len(parameters.moduli) * parameters.ring_degree
     assert inference_bytes(card, Packing.BATCH) == 8 * (words + codeword_words(card, Packing.BATCH))
+
+
+def test_what_a_proof_copies_for_a_step_is_counted():
+    """Both factors are gathered from one unit: kept once, and laid out four times for the sum."""
+    one, four = (
+        make_public(Graph(2, (Dense(0, 1), gather, gather, Mul(2, 3), Dense(4, 1)))).request.card
+        for gather in (Gather(1, (0,)), Gather(1, (0,) * 4))
+    )
+    parameters = one.profile(Packing.BATCH).parameters
+    ciphertext = 8 * 2 * len(parameters.moduli) * parameters.ring_degree
+    grown = inference_bytes(four, Packing.BATCH) - inference_bytes(one, Packing.BATCH)
+    assert grown == 2 * (4 - 1) * ciphertext
 
 
 ANSWERS = {

@@ -10,9 +10,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from protocol.errors import ModelError
+from protocol.graph import Dense, Graph, Selection
+from protocol.parameters import Mode
 from server.refusals import Refusal
 from server.registry import ModelBundle, ModelRegistry
 from server.storage import StorageError
+from tests.adversarial.network_scenario import network_card
 from wire.rpc import Reason
 
 
@@ -165,6 +168,17 @@ def test_a_bundle_is_checked(bundle, changes, message: str):
 def test_a_bundle_keeps_to_the_l1_bounds_its_card_declares(bundle):
     with pytest.raises(ModelError, match="l1 bounds"):
         replace(bundle, card=replace(bundle.card, row_l1_bounds=(1,)))
+
+
+@pytest.mark.rejects("C-74")
+@pytest.mark.parametrize("row", [(0, 0), (-1, 0), (1, 1), (2, -1)], ids=str)
+@pytest.mark.parametrize("mode", list(Mode), ids=str)
+def test_a_bundles_selections_are_unit_vectors(mode, row):
+    graph = Graph(2, (Selection(0, 1), Dense(1, 1)))
+    opening = np.zeros(5120, dtype=np.int64)
+    card = network_card(graph, np.array([1, 0, 5, 5]), opening, mode=mode)
+    with pytest.raises(ModelError, match="a selection's rows are unit vectors"):
+        ModelBundle(card, b"", np.array([*row, 5, 5]), opening)
 
 
 def test_the_weights_are_in_no_repr(bundle):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from protocol.errors import EncodingError
-from wire.files import make_private_directory, read_bounded, read_or_create_secret, write_private
+from wire.files import (
+    make_private_directory,
+    read_bounded,
+    read_or_create_secret,
+    read_regular,
+    write_private,
+)
 
 
 def mode(path: Path) -> int:
@@ -73,3 +80,18 @@ def test_a_secret_that_others_may_use_is_refused(tmp_path, permissions: int):
     assert caught.value.filename == str(path)
     path.chmod(0o600)
     assert read_or_create_secret(path, 32) == secret
+
+
+def test_only_regular_files_pass_for_models_and_nothing_waits_for_a_pipe(tmp_path):
+    write_private(tmp_path / "file", bytes(100))
+    assert read_regular(tmp_path / "file", 100) == bytes(100)
+    with pytest.raises(EncodingError, match="more than 99"):
+        read_regular(tmp_path / "file", 99)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for name in ("pipe", "link", "device"):
+        with pytest.raises(OSError, match="not a regular file"):
+            read_regular(tmp_path / name, 100)
+    with pytest.raises(IsADirectoryError):
+        read_regular(tmp_path, 100)

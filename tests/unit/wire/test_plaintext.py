@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from protocol.errors import EncodingError
+from protocol.features import Privacy, Thermometer
 from protocol.parameters import Packing
-from tests.adversarial.plaintext_scenario import OPEN_COLUMNS, asked, mixed_bundle, mixed_records
+from tests.adversarial.plaintext_scenario import (
+    EXPANSION,
+    OPEN_COLUMNS,
+    asked,
+    mixed_bundle,
+    mixed_records,
+)
 from wire.inference import RequestAssembler, decode_header, encode_request, input_words
 from wire.plaintext import values_from_bytes, values_to_bytes
 
@@ -65,12 +74,24 @@ def test_an_unfinished_request_is_no_request():
 
 
 def test_memory_counts_what_is_held():
-    """Sent: 3 ciphertexts of 2 polynomials and c_0; known: 8 encodings; joined: 11 pairs."""
+    """Sent: 3 ciphertexts of 2 polynomials and c_0; known: 8 encodings; joined: 11 pairs.
+
+    Of each record 4 values, as bytes and doubles, and 11 units twice.
+    """
     card = mixed_bundle().card
     parameters = card.profile(Packing.BATCH).parameters
     polynomial = len(parameters.moduli) * parameters.ring_degree
-    held = (3 * 3 + 8 + 2 * 11) * polynomial + 2 * 4 * parameters.slots
+    held = (3 * 3 + 8 + 2 * 11) * polynomial + 2 * (4 + 11) * parameters.slots
     assert input_words(card, Packing.BATCH) == held
     parameters = card.profile(Packing.SINGLE).parameters
     polynomial = len(parameters.moduli) * parameters.ring_degree
-    assert input_words(card, Packing.SINGLE) == (3 + 1 + 2) * polynomial + 2 * 4
+    assert input_words(card, Packing.SINGLE) == (3 + 1 + 2) * polynomial + 2 * (4 + 11)
+
+
+def test_memory_counts_units_that_no_monomial_takes():
+    """A card of few monomials over many units: its inputs are small, what they are made of not."""
+    card = mixed_bundle(expansion=EXPANSION).card
+    wide = Thermometer("wide", 0.0, 300.0, tuple(map(float, range(256))), privacy=Privacy.PLAINTEXT)
+    wider = replace(card, features=(*card.features, wide))
+    grown = input_words(wider, Packing.BATCH) - input_words(card, Packing.BATCH)
+    assert grown == 2 * (1 + 256) * card.profile(Packing.BATCH).parameters.slots

@@ -10,7 +10,7 @@ import pytest
 
 from fhe_layers.network import evaluate_network
 from fhe_layers.sanitise import sanitise_network
-from protocol.errors import RequestError
+from protocol.errors import ModelError, RequestError
 from protocol.parameters import Packing
 from tests.adversarial.malicious_prover import violations, without
 from tests.adversarial.network_prover import NetworkCheat
@@ -183,10 +183,8 @@ def test_linear_models_and_records_have_other_relations():
     batch = make_batch()
     with pytest.raises(RequestError):
         NetworkRelation(batch.request, batch.inputs, batch.keys, batch.outputs)
-    answer = one_output()
-    single = replace(answer.request, packing=Packing.SINGLE, records=1)
-    with pytest.raises(RequestError, match="batches"):
-        NetworkRelation(single, answer.inputs, answer.keys, answer.outputs)
+    with pytest.raises(ModelError, match="does not offer packing 'single'"):
+        replace(one_output().request, packing=Packing.SINGLE, records=1)
 
 
 def test_linear_forms_need_the_reductions():

@@ -388,6 +388,10 @@ CASES: dict[str, list[Case]] = {
     "Normalizer": [
         rows(lambda d: d.put("Normalizer", d.put("Softmax", dense(d)), domain=ML, norm="L1"))
     ],
+    "LpNormalization": [
+        rows(lambda d: d.put("LpNormalization", d.put("Sigmoid", dense(d)), axis=1, p=1)),
+        rows(lambda d: d.put("LpNormalization", d.put("Softmax", dense(d)), axis=-1, p=1)),
+    ],
     "LinearRegressor": [
         rows(
             lambda d: d.put(

@@ -50,7 +50,7 @@ def test_files_are_told_by_name_and_then_by_what_is_in_them(tmp_path):
         "model.onnx": (b"\x08\x08", Kind.ONNX),
         "MODEL.ONNX": (b"\x08\x08", Kind.ONNX),
         "booster.json": (json.dumps({"learner": {}}).encode(), Kind.BOOSTER),
-        "model.json": (json.dumps({"name": "m"}).encode(), Kind.MODEL_FILE),
+        "model.json": (json.dumps({"features": []}).encode(), Kind.MODEL_FILE),
         "unnamed": (b"\x08\x08", Kind.ONNX),
     }
     for name, (content, kind) in contents.items():
@@ -58,6 +58,13 @@ def test_files_are_told_by_name_and_then_by_what_is_in_them(tmp_path):
         path.write_bytes(content)
         assert kind_of(path) is kind
         assert kind_of(str(path)) is kind
+
+
+def test_other_json_is_told_from_models(tmp_path):
+    path = tmp_path / "data.json"
+    path.write_text('{"name": "m"}')
+    with pytest.raises(ModelError, match=r"neither XGBoost's JSON.*'learner'.*'features'"):
+        kind_of(path)
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "model.pickle", "model.joblib", "model.PKL"])

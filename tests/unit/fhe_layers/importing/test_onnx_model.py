@@ -100,6 +100,47 @@ def test_a_classifier_of_skl2onnx_decides_like_the_estimator(estimator, sample, 
             np.testing.assert_allclose(links.probabilities(link, outputs), chances, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("opset", [17, 22], ids=["LpNormalization", "Div"])
+@pytest.mark.parametrize("zipmap", [False, True], ids=["array", "ZipMap"])
+@pytest.mark.parametrize(
+    ("sample", "target", "link"),
+    [(WINE[:, :4], CULTIVAR, "argmax"), (CANCER[:, :4], MALIGNANT, "logistic")],
+    ids=["three", "two"],
+)
+def test_one_against_the_rest_in_every_form_that_skl2onnx_gives_it(
+    sample, target, link, zipmap, opset
+):
+    names = np.array(["first", "second", "third"])[target]
+    estimator = OneVsRestClassifier(LogisticRegression()).fit(single(sample), names)
+    model = to_onnx(
+        estimator,
+        single(sample[:1]),
+        options={id(estimator): {"zipmap": zipmap}},
+        target_opset={"": opset, "ai.onnx.ml": 3},
+    )
+    operator = "LpNormalization" if opset == 17 else "ReduceSum"
+    assert operator in {node.op_type for node in model.graph.node}
+    read, outputs, decision = imported(model, sample)
+    assert (read.link, read.labels) == (link, tuple(sorted(set(names.tolist()))))
+    np.testing.assert_allclose(outputs, decision, atol=1e-5 * np.abs(decision).max())
+    chosen = np.array(read.labels)[links.decide(link, outputs)]
+    assert (chosen == estimator.predict(single(sample))).mean() > 0.995
+
+
+@pytest.mark.parametrize("zipmap", [False, True])
+def test_boosting_from_zero_of_several_classes(zipmap):
+    estimator = GradientBoostingClassifier(init="zero", n_estimators=3, max_depth=1)
+    estimator.fit(single(WINE[:, :4]), CULTIVAR)
+    options = {id(estimator): {"zipmap": zipmap}}
+    read, _, decision = imported(
+        to_onnx(estimator, single(WINE[:1, :4]), options=options), WINE[:, :4], edges=32
+    )
+    assert (read.link, read.labels) == ("softmax", ("0", "1", "2"))
+    wanted = estimator.predict_proba(single(WINE[:, :4]))
+    np.testing.assert_allclose(links.probabilities("softmax", decision), wanted, atol=1e-5)
+
+
 REGRESSIONS = [
     make_pipeline(MinMaxScaler(), Ridge()),
     make_pipeline(StandardScaler(), PolynomialFeatures(2), Ridge()),
@@ -174,7 +215,7 @@ def test_categories_that_only_the_model_knows_come_after_those_of_the_sample():
     assert isinstance(read.features[0], Category)
     assert read.features[0].categories == ("m", "f")
     np.testing.assert_allclose(outputs, decision, atol=1e-6)
-    with pytest.raises(ModelError, match=r"does not know: 'x'"):
+    with pytest.raises(ModelError, match=r"does not know, 1 of them"):
         imported(model, {"sex": ["m", "x"]})
 
 
@@ -373,6 +414,7 @@ def test_operators_of_other_domains_are_refused():
 def test_steps_say_what_became_of_every_part():
     read, _, _ = imported(*CASES["Scaler"][0]())
     assert [(step.operator, step.treatment) for step in read.steps] == [
+        ("input", Treatment.CLIENT),
         ("Scaler", Treatment.FOLDED),
         ("Gemm", Treatment.ENCRYPTED),
     ]

@@ -416,6 +416,39 @@ def test_trees_on_binned_and_encoded_columns_are_exact():
     require_all(make_pipeline(columns, forest), frame, target)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("encode", ["ordinal", "onehot-dense"])
+@pytest.mark.parametrize(
+    "last", [DecisionTreeRegressor(max_depth=3), Ridge(), make_pipeline(StandardScaler(), Ridge())]
+)
+def test_a_column_that_is_one_interval_has_no_say(last, encode):
+    age = np.random.default_rng(5).normal(40, 10, 120).round(1)
+    frame = pd.DataFrame({"age": age, "rare": np.where(np.arange(120) < 3, 1.0, 0.0)})
+    bins = KBinsDiscretizer(3, encode=encode, quantile_method="averaged_inverted_cdf")
+    estimator = make_pipeline(bins, last).fit(frame, age)
+    assert bins.n_bins_.tolist() == [3, 1]
+    if encode == "onehot-dense" and isinstance(last, DecisionTreeRegressor):
+        with pytest.raises(UnsupportedModelError, match="ordinal"):
+            imported(estimator, frame)
+        return
+    model = imported(estimator, frame)
+    assert [column.name for column in model.features] == ["age", "rare"]
+    made = model.network.forward(network_inputs(model, frame))
+    np.testing.assert_allclose(made[:, 0], estimator.predict(frame), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_column_that_is_one_interval_here_may_be_a_number_there():
+    age = np.random.default_rng(5).normal(40, 10, 120).round(1)
+    frame = pd.DataFrame({"age": age, "flat": np.where(np.arange(120) < 3, 1.0, 0.0)})
+    bins = KBinsDiscretizer(3, encode="ordinal", quantile_method="averaged_inverted_cdf")
+    columns = make_column_transformer((bins, ["flat"]), (StandardScaler(), ["age", "flat"]))
+    estimator = make_pipeline(columns, Ridge()).fit(frame, age)
+    model = imported(estimator, frame)
+    made = model.network.forward(network_inputs(model, frame))
+    np.testing.assert_allclose(made[:, 0], estimator.predict(frame), rtol=1e-6)
+
+
 def test_trees_after_scalers():
     values, target = cases.cancer()
     estimator = make_pipeline(MinMaxScaler(), RandomForestClassifier(3, max_depth=2))

@@ -27,7 +27,7 @@ from fhe_layers.importing.tree_network import Formulation, tree_network
 from fhe_layers.importing.trees import IndicatorInput, LoweredTrees, RawInput, lower_ensemble
 from fhe_layers.quantise_network import quantise_network, simulate
 from fhe_layers.spec import DenseSpec
-from protocol.errors import ModelError, NonFiniteError
+from protocol.errors import ModelError, NonFiniteError, ParameterError
 from protocol.features import Category, Column, Privacy, Thermometer, encode_columns
 
 
@@ -510,3 +510,32 @@ def test_more_comparisons_than_a_network_takes_are_refused():
     tree = Split(0, 0.5, Leaf([0.0]), Split(300, 0.5, Leaf([1.0]), Leaf([2.0])))
     with pytest.raises(ModelError, match="offer fewer edges"):
         tree_network(TreeEnsemble((tree,), 5000, np.zeros(1)), columns_of(*[250] * 20))
+
+
+def test_thresholds_that_may_be_shown_are_the_edges():
+    raw = sample(columns=3)
+    rng = np.random.default_rng(9)
+
+    def tree(depth: int) -> Node:
+        if not depth:
+            return Leaf(rng.normal(size=1))
+        feature = int(rng.integers(2))  # never the third
+        return Split(feature, float(rng.choice(raw[:, feature])), tree(depth - 1), tree(depth - 1))
+
+    ensemble = TreeEnsemble(tuple(tree(3) for _ in range(5)), 3, np.zeros(1))
+    table = Table.of(raw)
+    inputs = [RawInput(i, 1.0, 0.0) for i in range(3)]
+    lowered = lower_ensemble(ensemble, inputs, table, ImportOptions(show_thresholds=True))
+    units = encode_columns(lowered.features, raw)
+    assert np.array_equal(lowered.ensemble.values(units), ensemble.values(raw))
+    for column in lowered.features[:2]:
+        assert isinstance(column, Thermometer)
+        assert set(column.edges) <= set(raw[:, int(column.name[1:])])
+    assert lowered.features[2].inputs == 1  # nothing of what is not compared
+    hidden = lower_ensemble(ensemble, inputs, table, ImportOptions())
+    assert hidden.loss > lowered.loss == 0
+
+
+def test_thresholds_are_shown_or_edges_are_counted():
+    with pytest.raises(ParameterError, match="give one"):
+        ImportOptions(edges=8, show_thresholds=True)

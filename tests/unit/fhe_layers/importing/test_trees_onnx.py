@@ -71,6 +71,19 @@ def test_regressors(estimator: Any):
     assert np.allclose(made, wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize("data", [load_breast_cancer, load_wine], ids=["two", "three"])
+def test_boosting_from_zero_has_one_base_value_for_all_outputs(data: Any):
+    inputs, targets = data(return_X_y=True)
+    estimator = GradientBoostingClassifier(**FEW, init="zero").fit(inputs, targets)
+    _, node = exported(estimator, inputs)
+    bases = [helper.get_attribute_value(a) for a in node.attribute if a.name == "base_values"]
+    assert bases == [[0.0]]
+    read = ensemble_of_node(node, inputs.shape[1])
+    made = read.decision(inputs.astype(SINGLE).astype(float))
+    wanted = estimator.predict_proba(inputs.astype(SINGLE))
+    assert np.allclose(probabilities(read.link, made), wanted, atol=1e-5)
+
+
 def test_texts_as_labels():
     inputs, targets = load_wine(return_X_y=True)
     names = np.array(["a", "b", "c"])[targets]
@@ -257,6 +270,7 @@ def test_what_has_no_encrypted_form_is_refused(node: onnx.NodeProto, reason: str
         classifier(class_nodeids=[1, 9, 1, 2]),
         classifier(class_ids=[0, 5, 0, 1]),
         classifier(base_values=[0.1, 0.2, 0.3], class_ids=[0, 1, 1, 0]),
+        classifier(base_values=[0.1], class_ids=[0, 1, 1, 0]),
         classifier(nodes_featureids=[5, 0, 0, 1, 0, 0]),
         classifier(nodes_values=[1.0]),
         ensemble_node(leaf_targetids=[0, 0, 3, 0]),
@@ -265,4 +279,18 @@ def test_what_has_no_encrypted_form_is_refused(node: onnx.NodeProto, reason: str
 )
 def test_attributes_that_are_no_trees_are_refused(node: onnx.NodeProto):
     with pytest.raises(ModelError):
+        ensemble_of_node(node, 2)
+
+
+@pytest.mark.parametrize("outputs", [0, -1, 1 << 20, 1 << 40, (1 << 63) - 1])
+@pytest.mark.parametrize("make", [regressor, ensemble_node])
+def test_outputs_are_counted_before_anything_is_allocated(make: Any, outputs: int):
+    with pytest.raises(ModelError, match="values of leaves"):
+        ensemble_of_node(make(n_targets=outputs), 2)
+
+
+@pytest.mark.parametrize("operator", ["TreeEnsembleRegressor", "TreeEnsemble"])
+def test_outputs_of_no_trees_are_counted_as_well(operator: str):
+    node = helper.make_node(operator, ["x"], ["y"], domain="ai.onnx.ml", n_targets=1 << 40)
+    with pytest.raises(ModelError, match="values of leaves"):
         ensemble_of_node(node, 2)

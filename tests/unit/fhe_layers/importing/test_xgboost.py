@@ -106,13 +106,32 @@ def test_files_bytes_and_texts_are_the_same_model(vectors: dict[str, Any], repos
     assert all((values == made[0]).all() for values in made)
 
 
-def test_models_stopped_early_use_their_best_rounds(binary: dict[str, Any], vectors):
-    binary["learner"]["attributes"]["best_iteration"] = "1"
+@pytest.mark.parametrize(
+    ("saved_by", "rounds", "note"),
+    [({"scikit_learn": "{}"}, 2, "the first 2 of 3 rounds"), ({}, 3, "all 3 rounds")],
+    ids=["XGBModel", "Booster"],
+)
+def test_models_stopped_early_use_the_rounds_of_who_saved_them(
+    binary: dict[str, Any],
+    vectors: dict[str, Any],
+    saved_by: dict[str, str],
+    rounds: int,
+    note: str,
+):
+    binary["learner"]["attributes"] = {"best_iteration": "1", **saved_by}
     read = read_booster(binary)
-    assert (len(read.ensemble.trees), read.rounds, read.stopped_early) == (2, 2, True)
+    assert (len(read.ensemble.trees), read.rounds, read.found, read.best) == (rounds, rounds, 3, 2)
     imported = import_booster(binary, table_of(vectors), ImportOptions(edges=4))
     (step,) = [step for step in imported.steps if step.name == "early stopping"]
     assert step.treatment is Treatment.FOLDED
+    assert step.note.startswith(note)
+
+
+def test_regressions_that_a_classifier_saved_are_refused(vectors: dict[str, Any]):
+    document = copy.deepcopy(vectors["regression"])
+    document["learner"]["attributes"] = {"scikit_learn": '{"_estimator_type": "classifier"}'}
+    with pytest.raises(UnsupportedModelError, match="a classifier rounds"):
+        import_booster(document, table_of(vectors), ImportOptions(edges=4))
 
 
 def test_binary_files_are_refused_with_advice(tmp_path: Path, vectors: dict[str, Any]):
@@ -167,6 +186,10 @@ def test_what_has_no_encrypted_form_is_refused(
         ("learner/learner_model_param/base_score", "[1.0]"),
         ("learner/learner_model_param/num_class", "3"),
         ("learner/learner_model_param/num_feature", "1"),
+        ("learner/attributes", {"best_iteration": "-5"}),
+        ("learner/attributes", {"best_iteration": "0", "scikit_learn": "[]"}),
+        ("learner/gradient_booster/model/tree_info", [0, -1, 0]),
+        ("learner/gradient_booster/model/gbtree_model_param/num_parallel_tree", "0"),
         ("learner/feature_names", ["one"]),
         ("learner/gradient_booster/model/tree_info", [0]),
         ("learner/gradient_booster/model/trees", [None, None, None]),
@@ -179,6 +202,13 @@ def test_documents_that_are_no_model_are_refused(binary: dict[str, Any], path: s
     _set(binary, path, value)
     with pytest.raises(ModelError):
         read_booster(binary)
+
+
+def test_very_many_outputs_are_refused_before_they_are_allocated(vectors: dict[str, Any]):
+    document = copy.deepcopy(vectors["three_classes"])
+    document["learner"]["learner_model_param"]["num_class"] = str(1 << 40)
+    with pytest.raises(ModelError, match="values of leaves"):
+        read_booster(document)
 
 
 def test_columns_that_are_not_the_models_are_named(vectors: dict[str, Any]):
@@ -244,14 +274,79 @@ def test_every_objective_is_the_librarys(objective: str, settings: dict[str, Any
         assert (found == model.predict(inputs)).all()
 
 
-def test_early_stopping_of_the_library():
+@pytest.fixture(scope="module")
+def stopped() -> tuple[Any, np.ndarray]:
+    """An estimator with more rounds than its best one, and inputs."""
     xgboost = pytest.importorskip("xgboost")
     rng = np.random.default_rng(5)
     inputs = rng.normal(size=(200, 3)).astype(np.float32).astype(np.float64)
     targets = (inputs[:, 0] + rng.normal(size=200) > 0).astype(int)
-    model = xgboost.XGBClassifier(n_estimators=60, max_depth=2, early_stopping_rounds=3)
+    model = xgboost.XGBClassifier(n_estimators=60, max_depth=2, early_stopping_rounds=3, n_jobs=1)
     model.fit(inputs[:100], targets[:100], eval_set=[(inputs[100:], targets[100:])], verbose=False)
-    imported = import_booster(model, Table.of(inputs), ImportOptions(edges=8))
-    wanted = model.predict(inputs, output_margin=True)
-    assert np.abs(imported.decision(inputs)[:, 0] - wanted).max() < 1e-5
-    assert np.abs(ensemble_of(model).ensemble.values(inputs)[:, 0] - wanted).max() < 1e-5
+    assert model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
+    return model, inputs
+
+
+def margins(model: Any, inputs: np.ndarray) -> np.ndarray:
+    """By the library's own predict, of an XGBModel or a Booster."""
+    if hasattr(model, "get_booster"):
+        return np.asarray(model.predict(inputs, output_margin=True))
+    import xgboost
+
+    return np.asarray(model.predict(xgboost.DMatrix(inputs), output_margin=True))
+
+
+@pytest.mark.parametrize("saved", [False, True], ids=["object", "document"])
+@pytest.mark.parametrize("native", [False, True], ids=["XGBModel", "Booster"])
+def test_early_stopping_is_the_librarys(
+    stopped: tuple[Any, np.ndarray], tmp_path: Path, native: bool, saved: bool
+):
+    estimator, inputs = stopped
+    model = given = estimator.get_booster() if native else estimator
+    if saved:
+        given = tmp_path / "model.json"
+        model.save_model(given)
+    imported = import_booster(given, Table.of(inputs), ImportOptions(edges=8))
+    assert np.abs(imported.decision(inputs)[:, 0] - margins(model, inputs)).max() < 1e-5
+    (step,) = [step for step in imported.steps if step.name == "early stopping"]
+    rounds = model.get_booster().best_iteration + 1 if not native else model.num_boosted_rounds()
+    assert step.note.startswith(f"all {rounds} rounds" if native else f"the first {rounds} of ")
+    if not saved and not native:
+        read = ensemble_of(model).ensemble
+        assert np.abs(read.values(inputs)[:, 0] - margins(model, inputs)).max() < 1e-5
+
+
+def test_a_booster_uses_every_round_whoever_saved_it(
+    stopped: tuple[Any, np.ndarray], tmp_path: Path
+):
+    xgboost = pytest.importorskip("xgboost")
+    estimator, inputs = stopped
+    estimator.save_model(tmp_path / "model.json")
+    booster = xgboost.Booster(model_file=tmp_path / "model.json")
+    imported = import_booster(booster, Table.of(inputs), ImportOptions(edges=8))
+    assert np.abs(imported.decision(inputs)[:, 0] - margins(booster, inputs)).max() < 1e-5
+    sliced = import_booster(
+        booster[: estimator.best_iteration + 1], Table.of(inputs), ImportOptions(edges=8)
+    )  # as the step advises
+    assert np.abs(sliced.decision(inputs)[:, 0] - margins(estimator, inputs)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"missing": 0}, "a number for a missing one"),
+        ({"objective": "reg:squarederror"}, "a classifier rounds"),
+        ({"objective": "count:poisson"}, "a classifier rounds"),
+    ],
+)
+def test_estimators_that_do_more_than_their_trees_are_refused(
+    settings: dict[str, Any], reason: str
+):
+    xgboost = pytest.importorskip("xgboost")
+    inputs = np.random.default_rng(5).normal(size=(50, 2))
+    model = xgboost.XGBClassifier(n_estimators=3, max_depth=2, n_jobs=1, **settings)
+    model.fit(inputs, (inputs[:, 0] > 0).astype(int))
+    with pytest.raises(UnsupportedModelError, match=reason):
+        import_booster(model, Table.of(inputs), ImportOptions())
+    with pytest.raises(UnsupportedModelError, match=reason):
+        ensemble_of(model)

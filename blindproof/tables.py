@@ -1,4 +1,4 @@
-"""How the command line writes tables and numbers."""
+"""How tables and numbers are written."""
 
 from __future__ import annotations
 
@@ -68,6 +68,8 @@ def milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:.1f} ms"
 
 
-def kibibytes(count: int) -> str:
-    """A size in KiB."""
-    return f"{count / 1024:,.1f} KiB"
+def size(count: int) -> str:
+    """A size in KiB, from 10 MiB on in MiB."""
+    if count < 10 << 20:
+        return f"{count / 1024:,.1f} KiB"
+    return f"{count / 2**20:,.1f} MiB"
