@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 PACKAGES = (
+    "audit",
     "blindproof",
     "client_sdk",
     "fhe_layers",
