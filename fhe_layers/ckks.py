@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fhe_layers import rns, seal_stream, special_limb
-from fhe_layers.encoding import decode_slots, encode_slots
+from fhe_layers.encoding import decode_slots, slot_mantissas, slot_words
 from protocol.errors import EncodingError, NonFiniteError, ParameterError, RangeError, ShapeError
 from protocol.parameters import CkksParameters
 
@@ -108,10 +108,10 @@ class CkksSecretContext:
         parameters = self.parameters
         degree, moduli = parameters.ring_degree, parameters.moduli
         # SEAL's binding never lets go of the interpreter, the encoder's kernels do: two at a time.
+        # Its first half is many short steps, each of which would wait for SEAL: so it comes first.
+        mantissas = slot_mantissas(values, degree, parameters.input_scale_log2)
         with ThreadPoolExecutor(1) as pool:
-            encoding = pool.submit(
-                encode_slots, values, degree, parameters.input_scale_log2, moduli
-            )
+            encoding = pool.submit(slot_words, mantissas, moduli)
             zeros = [self._encrypt_zero() for _ in values]
             c0 = encoding.result()
         for message, (_, mask) in zip(c0, zeros, strict=True):

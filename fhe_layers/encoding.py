@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,18 @@ def encode_slots(
     Coefficients are computed in double precision: errors are about 2^-50 of the largest value.  A
     vector's words are a function of that vector alone.
     """
+    return slot_words(slot_mantissas(values, ring_degree, scale_log2), moduli)
+
+
+class Mantissas(NamedTuple):
+    """Polynomials (K, N) whose coefficients are integers times 2^factors_log2, one a row."""
+
+    integers: rns.Integers
+    factors_log2: rns.Integers
+
+
+def slot_mantissas(values: NDArray[np.float64], ring_degree: int, scale_log2: int) -> Mantissas:
+    """The first half of encoding: float64 (K, records) to polynomials at scale D."""
     coefficients = coefficients_of_slots(values, ring_degree)
     scaling = 1 - ring_degree.bit_length()  # 1 / N
     # Mantissas of 61 bits and a power of two, which is applied in each field.  Taken from the
@@ -46,14 +59,20 @@ def encode_slots(
     exponents = np.frexp(np.abs(coefficients).max(axis=1))[1] + scaling
     shifts = np.minimum(scale_log2, _INTEGER_BITS - exponents)
     mantissas = np.rint(np.ldexp(coefficients, (shifts + scaling)[:, None])).astype(np.int64)
-    words = np.empty((len(values), len(moduli), ring_degree), dtype=np.uint64)
+    return Mantissas(mantissas, scale_log2 - shifts)
+
+
+def slot_words(mantissas: Mantissas, moduli: Sequence[int]) -> rns.Words:
+    """The second half: polynomials (K, N) to NTT words (K, L, N).  Long calls of few kernels."""
+    count, degree = mantissas.integers.shape
+    words = np.empty((count, len(moduli), degree), dtype=np.uint64)
     for limb, prime in enumerate(moduli):
         field = rns.modulus(prime)
-        residues = field.reduce_i64(mantissas)
-        for row, shift in enumerate(shifts.tolist()):
-            if shift != scale_log2:
-                residues[row] = field.scale(residues[row], pow(2, scale_log2 - shift, prime))
-        words[:, limb] = rns.transform(prime, ring_degree).forward(residues)
+        residues = field.reduce_i64(mantissas.integers)
+        for factor_log2 in sorted(set(mantissas.factors_log2.tolist()) - {0}):
+            rows = np.flatnonzero(mantissas.factors_log2 == factor_log2)
+            residues[rows] = field.scale(residues[rows], pow(2, factor_log2, prime))
+        words[:, limb] = rns.transform(prime, degree).forward(residues)
     return words
 
 
