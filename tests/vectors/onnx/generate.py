@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -124,6 +124,27 @@ def main() -> None:
     relu = nn.Sequential(nn.Linear(13, 8), nn.ReLU(), nn.Linear(8, 3))
     export(train(Standardised(wine, relu), wine, cultivars), wine, "wine_relu.onnx")
     hummingbird()
+    regression()
+
+
+def regression() -> None:
+    """Progression in its own units: what undoes the scaling of the target is a layer as well."""
+    torch.manual_seed(2)
+    records, progression = table(load_diabetes)
+    mean, deviation = progression.mean(), progression.std()
+    mlp = nn.Sequential(nn.Linear(10, 6), Square(), nn.Linear(6, 1))
+    module = Standardised(records, mlp)
+    wanted = ((progression - mean) / deviation)[:, None].float()
+    optimiser = torch.optim.Adam(module.parameters(), lr=0.01, weight_decay=1e-3)
+    for _ in range(STEPS):
+        optimiser.zero_grad()
+        nn.functional.mse_loss(module(records), wanted).backward()
+        optimiser.step()
+    rescaled = nn.Linear(1, 1)
+    with torch.no_grad():
+        rescaled.weight.fill_(deviation)
+        rescaled.bias.fill_(mean)
+    export(nn.Sequential(module, rescaled).eval(), records, "diabetes_mlp.onnx")
 
 
 def hummingbird() -> None:
