@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fhe_layers.importing.imported import ImportedModel
 from fhe_layers.importing.table import Table
 from protocol.errors import InputError, ModelError, ShapeError
-from protocol.features import Category, Column
+from protocol.features import Category, Column, with_stand_ins
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -186,16 +186,14 @@ def _raw_column(table: Table, column: Column) -> Floats:
 
 def _completed(column: Column, raw: Floats) -> Floats:
     """A column, complete and in range.  Raises InputError."""
-    missing = np.isnan(raw)
-    if missing.any() and column.missing is None:
+    if column.missing is None and np.isnan(raw).any():
         raise InputError(
             f"column '{column.name}' of the sample has missing values, and the model has no "
             "imputer for it: put a SimpleImputer before it, or leave these records out"
         )
+    complete = with_stand_ins([column], raw[:, None])[:, 0]
     if isinstance(column, Category):
-        place = 0 if column.missing is None else column.categories.index(column.missing)
-        return np.where(missing, float(place), raw)
-    complete: Floats = raw if column.missing is None else np.where(missing, column.missing, raw)
+        return complete
     if not ((column.low <= complete) & (complete <= column.high)).all():
         raise InputError(
             f"column '{column.name}' of the sample has values outside [{column.low:g}, "

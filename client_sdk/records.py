@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protocol.errors import NonFiniteError, RangeError, ShapeError
-from protocol.features import Category, Column, encode_columns
+from protocol.features import Category, Column, encode_columns, with_stand_ins
 from protocol.model import ModelCard
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -155,23 +155,14 @@ def _imputed(columns: Sequence[Column], raw: Floats, row_name: RowName) -> Float
     missing = np.isnan(raw)
     if not missing.any():
         return raw
-    fill = np.array([_replacement(column) for column in columns])
-    hopeless = missing & np.isnan(fill)
+    complete = with_stand_ins(columns, raw)
+    hopeless = np.isnan(complete)
     if hopeless.any():
         raise NonFiniteError(
             f"{_first(columns, hopeless, row_name)}: the value is missing, and this model's card "
             "has no imputer for the column: fill it in, or leave the record out"
         )
-    return np.where(missing, fill, raw)
-
-
-def _replacement(column: Column) -> float:
-    """The raw value of a missing one, NaN if the card has none."""
-    if column.missing is None:
-        return np.nan
-    if isinstance(column, Category):
-        return float(column.categories.index(column.missing))
-    return float(column.missing)
+    return complete
 
 
 def _range(column: Column) -> tuple[float, float]:

@@ -99,8 +99,22 @@ class Feature:
         return ("number", self.name, *numbers, *_number_rest(self))
 
 
+class _Bits:
+    """What has inputs of 0 and 1."""
+
+    @property
+    def bound(self) -> float:
+        """One."""
+        return 1.0
+
+    @property
+    def width(self) -> float:
+        """One: inputs are 0 or 1."""
+        return 1.0
+
+
 @dataclass(frozen=True)
-class Thermometer:
+class Thermometer(_Bits):
     """One number compared with public edges: input i is 1 where raw > edges[i], else 0.
 
     Attributes:
@@ -143,16 +157,6 @@ class Thermometer:
         """As conditions."""
         return tuple(f"{self.name} > {edge:.6g}" for edge in self.edges)
 
-    @property
-    def bound(self) -> float:
-        """One."""
-        return 1.0
-
-    @property
-    def width(self) -> float:
-        """One: inputs are 0 or 1."""
-        return 1.0
-
     def encode(self, raw: Floats) -> Floats:
         """Raw values (records,) to inputs (records, edges)."""
         above: Floats = (raw[:, None] > np.array(self.edges)).astype(np.float64)
@@ -166,7 +170,7 @@ class Thermometer:
 
 
 @dataclass(frozen=True)
-class Category:
+class Category(_Bits):
     """One of some categories: input i is 1 where the value is categories[i], else 0.
 
     Attributes:
@@ -204,16 +208,6 @@ class Category:
         """As conditions."""
         return tuple(f"{self.name} = {category}" for category in self.categories)
 
-    @property
-    def bound(self) -> float:
-        """One."""
-        return 1.0
-
-    @property
-    def width(self) -> float:
-        """One: inputs are 0 or 1."""
-        return 1.0
-
     def encode(self, raw: Floats) -> Floats:
         """Raw values, indices (records,), to inputs (records, categories)."""
         chosen: Floats = (raw[:, None] == np.arange(len(self.categories))).astype(np.float64)
@@ -225,6 +219,22 @@ class Category:
 
 
 Column: TypeAlias = Feature | Thermometer | Category
+
+
+def stand_in(column: Column) -> float:
+    """The raw value of a missing one, NaN if the card has none."""
+    if column.missing is None:
+        return math.nan
+    if isinstance(column, Category):
+        return float(column.categories.index(column.missing))
+    return float(column.missing)
+
+
+def with_stand_ins(columns: Sequence[Column], raw: Floats) -> Floats:
+    """Raw values (records, columns) with what stands for missing ones; NaN where nothing does."""
+    fill = np.array([stand_in(column) for column in columns])
+    filled: Floats = np.where(np.isnan(raw), fill, raw)
+    return filled
 
 
 def encode_columns(columns: Sequence[Column], raw: Floats) -> Floats:

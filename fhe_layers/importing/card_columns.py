@@ -27,6 +27,7 @@ from protocol.features import (
     Feature,
     Thermometer,
     encode_columns,
+    with_stand_ins,
 )
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -100,16 +101,7 @@ def sample_values(features: Sequence[Column], table: Table) -> Floats:
 
 def sample_inputs(features: Sequence[Column], expansion: Expansion, raw: Floats) -> Floats:
     """The network's inputs (records, K) for raw values (records, C), missing ones replaced."""
-    filled = raw.copy()
-    for index, feature in enumerate(features):
-        if feature.missing is not None:
-            code = (
-                feature.categories.index(feature.missing)
-                if isinstance(feature, Category)
-                else float(feature.missing)
-            )
-            filled[np.isnan(filled[:, index]), index] = code
-    encoded = encode_columns(features, filled)
+    encoded = encode_columns(features, with_stand_ins(features, raw))
     return expand(encoded, expansion) if expansion else encoded
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from fhe_layers.importing.card_columns import sample_values
 from fhe_layers.importing.imported import Step, Treatment
 from fhe_layers.importing.options import ImportOptions
 from fhe_layers.importing.table import Table
@@ -37,7 +38,7 @@ from fhe_layers.monomials import Expansion
 from fhe_layers.spec import NetworkSpec
 from protocol.errors import ModelError
 from protocol.families import MAX_INTEGERS
-from protocol.features import MAX_EDGES, Column, Thermometer, encode_columns
+from protocol.features import MAX_EDGES, Column, encode_columns, with_stand_ins
 from protocol.links import IDENTITY, decide
 
 __all__ = [
@@ -145,7 +146,7 @@ def lower_ensemble(
             if attempts:  # so many edges are more than one model holds, fewer are not
                 break
             raise
-        units = encode_columns(columns, complete_values(columns, table))
+        units = encode_columns(columns, with_stand_ins(columns, sample_values(columns, table)))
         loss = _loss(link, wanted, snapped.values(units))
         attempts.append(_Attempt(edges, columns, snapped, lowered, loss))
         if loss <= _allowed(link, ensemble.outputs):
@@ -185,21 +186,6 @@ def _edges(
         return (options.edges,)
     read = ({inputs[feature].column for feature in features_of(tree)} for tree in ensemble.trees)
     return EDGES + MORE_EDGES if all(len(columns) <= 1 for columns in read) else EDGES
-
-
-def complete_values(columns: Sequence[Column], table: Table) -> Floats:
-    """The columns' raw values of a sample (records, columns), missing ones replaced."""
-    found = []
-    for column in columns:
-        raw = table.values[:, table.names.index(column.name)]
-        if isinstance(column, Thermometer):
-            stand_in = column.missing
-        else:
-            categories = getattr(column, "categories", ())
-            missing = column.missing
-            stand_in = None if missing is None else float(categories.index(missing))
-        found.append(raw if stand_in is None else np.where(np.isnan(raw), stand_in, raw))
-    return np.column_stack(found)
 
 
 def _loss(link: str, wanted: Floats, found: Floats) -> float:
