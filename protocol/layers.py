@@ -56,8 +56,19 @@ def _window_counts(
     return sides[0], sides[1]
 
 
+class _FromOne:
+    """A layer that reads one tensor."""
+
+    source: int
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The tensors it reads."""
+        return (self.source,)
+
+
 @dataclass(frozen=True)
-class Dense:
+class Dense(_FromOne):
     """Every unit a weighted sum of all units of the source, plus a bias."""
 
     source: int
@@ -67,11 +78,6 @@ class Dense:
     def __post_init__(self) -> None:
         _require_source(self.source)
         _require_sizes("dense units", (self.units,), 1)
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors it reads."""
-        return (self.source,)
 
     def value(self) -> Value:
         """The canonical value."""
@@ -85,7 +91,7 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class Selection:
+class Selection(_FromOne):
     """A private choice: every row takes one channel of the source, at all of its positions.
 
     The source is channels x positions, unit c * positions + p; the result is units x positions,
@@ -110,11 +116,6 @@ class Selection:
         _require_source(self.source)
         _require_sizes("selection units and positions", (self.units, self.positions), 2)
 
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors it reads."""
-        return (self.source,)
-
     def value(self) -> Value:
         """The canonical value."""
         return (self.TAG, self.source, self.units, self.positions)
@@ -131,7 +132,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class GroupedSelection:
+class GroupedSelection(_FromOne):
     """A private choice within every group of the source.
 
     The source is groups x columns, unit g * columns + c; the result has a unit a group,
@@ -149,11 +150,6 @@ class GroupedSelection:
         _require_source(self.source)
         _require_sizes("groups of a selection", (self.groups,), 1)
 
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors it reads."""
-        return (self.source,)
-
     def value(self) -> Value:
         """The canonical value."""
         return (self.TAG, self.source, self.groups)
@@ -166,7 +162,7 @@ class GroupedSelection:
 
 
 @dataclass(frozen=True)
-class Gather:
+class Gather(_FromOne):
     """A public choice: unit j of the result is unit `units[j]` of the source."""
 
     source: int
@@ -179,11 +175,6 @@ class Gather:
             raise ModelError(f"a gather takes 1 to {MAX_UNITS} units, found {len(self.units)}")
         if not all(0 <= unit < MAX_UNITS for unit in self.units):
             raise ModelError(f"a gather names units from 0 to {MAX_UNITS - 1}")
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors it reads."""
-        return (self.source,)
 
     def value(self) -> Value:
         """The canonical value."""
@@ -200,7 +191,7 @@ class Gather:
 
 
 @dataclass(frozen=True)
-class Conv2d:
+class Conv2d(_FromOne):
     """A two-dimensional cross-correlation, zero padded, one bias per channel.
 
     Attributes:
@@ -228,11 +219,6 @@ class Conv2d:
         if any(pad >= size for pad, size in zip(self.padding, self.kernel, strict=True)):
             raise ModelError("a convolution's padding must be smaller than its kernel")
         _window_counts(self.shape, self.kernel, self.stride, self.padding)
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors it reads."""
-        return (self.source,)
 
     @property
     def places(self) -> tuple[int, int]:
@@ -270,7 +256,7 @@ class Conv2d:
 
 
 @dataclass(frozen=True)
-class SumPool:
+class SumPool(_FromOne):
     """Sums over windows, channel by channel: an average pool without its division.
 
     Attributes:
@@ -291,11 +277,6 @@ class SumPool:
         _require_sizes("kernel", self.kernel, _PLANE)
         _require_sizes("stride", self.stride, _PLANE)
         _window_counts(self.shape, self.kernel, self.stride, (0, 0))
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors it reads."""
-        return (self.source,)
 
     @property
     def places(self) -> tuple[int, int]:
@@ -373,7 +354,7 @@ class Mul(_Pairwise):
 
 
 @dataclass(frozen=True)
-class Scale:
+class Scale(_FromOne):
     """A tensor times a public integer."""
 
     source: int
@@ -384,11 +365,6 @@ class Scale:
         _require_source(self.source)
         if not 0 < abs(self.factor) < 1 << SCALE_FACTOR_BITS:
             raise ModelError(f"a public factor is nonzero and below 2^{SCALE_FACTOR_BITS}")
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors it reads."""
-        return (self.source,)
 
     def value(self) -> Value:
         """The canonical value."""
@@ -402,7 +378,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Polynomial:
+class Polynomial(_FromOne):
     """A polynomial of every unit: sum_i c_i 2^-coefficient_bits x^i.
 
     Attributes:
@@ -426,11 +402,6 @@ class Polynomial:
             raise ModelError("an activation's leading coefficient must not be zero")
         if not 0 <= self.coefficient_bits <= MAX_COEFFICIENT_SHIFT:
             raise ModelError(f"coefficient bits are 0 to {MAX_COEFFICIENT_SHIFT}")
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        """The tensors it reads."""
-        return (self.source,)
 
     @property
     def degree(self) -> int:
