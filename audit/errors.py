@@ -13,6 +13,10 @@ class ReceiptError(AuditError, ValueError):
     """A receipt is malformed, or a field is outside its bounds."""
 
 
+class ReceiptMismatchError(AuditError):
+    """A receipt is about something else than what was asked and answered."""
+
+
 class SignatureError(AuditError):
     """A signature does not verify, or nobody who is known has signed."""
 
@@ -55,3 +59,15 @@ class DuplicateReceiptError(AuditError):
 
 class UnknownEntryError(AuditError, LookupError):
     """The log has no such entry, or no tree of such a size."""
+
+
+class ObjectMissingError(AuditError, LookupError):
+    """The archive does not hold an object: never kept, or removed by a retention rule."""
+
+
+class ObjectDamagedError(AuditError):
+    """An archived object is not what its address says."""
+
+
+class ArchiveUnavailableError(AuditError):
+    """The archive cannot be read or written now; nothing was recorded."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from audit.errors import LogStateError
 from audit.tree import Tree
+from protocol.digests import digest
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,11 @@ class Head:
 
     size: int
     root: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """What a request names this head by, in the transcript of its proof."""
+        return digest("blindproof log head", (self.size, self.root))
 
 
 @dataclass(frozen=True)

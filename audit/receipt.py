@@ -8,7 +8,6 @@ plaintext columns salted (docs/protocol.md).
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -16,6 +15,7 @@ from typing import TypeVar
 
 from audit.errors import ReceiptError
 from audit.pseudonyms import PSEUDONYM_BYTES
+from protocol.accountability import MAX_TOKEN, TOKEN
 from protocol.digests import DIGEST_BYTES
 from protocol.encoding import (
     Value,
@@ -32,11 +32,9 @@ from protocol.errors import EncodingError
 FORMAT = "blindproof receipt 1"
 RECEIPT_ID_BYTES = 16
 REQUEST_ID_BYTES = 16
-MAX_TOKEN = 128
 MAX_RECEIPT_BYTES = 1 << 12
 MAX_TIME_NS = (1 << 63) - 1
 
-_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]*")
 _Code = TypeVar("_Code", bound=StrEnum)
 
 
@@ -61,6 +59,20 @@ class Purpose(StrEnum):
     RESEARCH = "HRESCH"
     PUBLIC_HEALTH = "PUBHLTH"
     PATIENT_REQUEST = "PATRQT"
+
+    @classmethod
+    def of(cls, code: str) -> Purpose:
+        """The purpose of a code.
+
+        Raises:
+            ReceiptError: there is none; the message lists those there are.
+        """
+        try:
+            return cls(code)
+        except ValueError:
+            raise ReceiptError(
+                f"unknown purpose of use: expected one of {', '.join(cls)}"
+            ) from None
 
 
 class Action(StrEnum):
@@ -95,6 +107,7 @@ class Digests:
         output: of the ciphertexts that were answered.
         proof: of the proof.
         plaintext: salted, of the columns that were sent in clear.
+        key: of the client's enrolled key.
     """
 
     model: bytes | None = None
@@ -104,6 +117,7 @@ class Digests:
     output: bytes | None = None
     proof: bytes | None = None
     plaintext: bytes | None = None
+    key: bytes | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.named():
@@ -251,7 +265,7 @@ def _require_bytes(name: str, value: bytes, size: int) -> None:
 
 
 def _require_token(name: str, value: str) -> None:
-    if len(value) > MAX_TOKEN or _TOKEN.fullmatch(value) is None:
+    if len(value) > MAX_TOKEN or TOKEN.fullmatch(value) is None:
         raise ReceiptError(
             f"{name} must have 1 to {MAX_TOKEN} letters, digits or . _ : / + - "
             "and begin with a letter or a digit"

@@ -18,8 +18,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from audit.receipt import MAX_TOKEN
 from audit.signed_note import MAX_NAME
+from protocol.accountability import MAX_TOKEN
 
 SCHEMA_VERSION = 1
 

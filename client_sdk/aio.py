@@ -40,7 +40,7 @@ from client_sdk.records import Records, raw_values
 from client_sdk.result import Result, Timings, read_outputs
 from client_sdk.streaming import AsyncSource, Progress, stream_pieces
 from client_sdk.transport import KeyUnknownError, TlsFiles, Transport, counting
-from client_sdk.verification import accept_model, outputs_digest, verify_answer
+from client_sdk.verification import accept_model, verify_answer
 from fhe_layers.inputs import request_inputs
 from protocol.errors import (
     EncodingError,
@@ -58,7 +58,7 @@ from protocol.parameters import CkksParameters, Mode, Packing
 from protocol.plaintext import SALT_BYTES, PlaintextColumns
 from protocol.request import NONCE_BYTES, REQUEST_ID_BYTES, Request
 from wire import rpc
-from wire.inference import Response, ResponseAssembler, encode_request
+from wire.inference import Response, ResponseAssembler, encode_request, outputs_digest
 from wire.models import (
     ModelList,
     decode_list,

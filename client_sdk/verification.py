@@ -8,13 +8,11 @@ from pathlib import Path
 
 from client_sdk.evidence import MAX_EVIDENCE_BYTES, Evidence, decode_evidence
 from client_sdk.pinning import parse_digest, require_pinned
-from protocol.digests import digest
 from protocol.errors import EncodingError, EnrolmentError, ModelError, VerificationError
 from protocol.model import ModelCard
 from protocol.parameters import Mode, Packing
-from protocol.request import output_digest
 from wire.files import read_bounded
-from wire.inference import BatchOutputs, Outputs, SingleOutputs
+from wire.inference import BatchOutputs, SingleOutputs, outputs_digest
 from zk_layers.checks import Check, require
 from zk_layers.freivalds import verify_public_batch, verify_public_single
 from zk_layers.layers.linear import linear_relation
@@ -175,13 +173,4 @@ def _verified(evidence: Evidence, pinned: bytes, pinned_key: bytes | None) -> Ve
         output_digest=outputs_digest(evidence.outputs),
         soundness_bits=report.bits,
         precision_bits=request.card.bounds(request.packing).precision_bits,
-    )
-
-
-def outputs_digest(outputs: Outputs) -> bytes:
-    """One digest of all output words."""
-    if isinstance(outputs, BatchOutputs):
-        return output_digest(outputs.words)
-    return digest(
-        "blindproof single output", (output_digest(outputs.mask), output_digest(outputs.body))
     )

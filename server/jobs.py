@@ -133,4 +133,5 @@ def request_of(header: InferenceHeader, bundle: ModelBundle, inputs: RequestInpu
         registration_digest=header.registration_digest,
         input_digest=inputs.digest,
         plaintext_digest=inputs.plaintext_digest,
+        log_head=header.log_head,
     )

@@ -25,6 +25,10 @@ _STATUS = {
     Reason.KEYS_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.BUSY: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.TOO_SLOW: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Reason.CANCELLED: grpc.StatusCode.CANCELLED,
+    Reason.RECEIPT_UNKNOWN: grpc.StatusCode.NOT_FOUND,
+    Reason.WITNESSES_MISSING: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.AUDIT_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
 }
 

@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 
+from protocol.accountability import MAX_TOKEN, TOKEN, Account
 from protocol.ciphertexts import SeededCiphertexts
-from protocol.digests import DIGEST_BYTES, Words
+from protocol.digests import DIGEST_BYTES, Words, digest
 from protocol.errors import EncodingError
 from protocol.inputs import RequestInputs
 from protocol.model import ModelCard
 from protocol.parameters import MAX_IDENTITY, Packing
 from protocol.plaintext import SALT_BYTES, PlaintextColumns
-from protocol.request import NONCE_BYTES, REQUEST_ID_BYTES, SEED_BYTES, Request
+from protocol.request import (
+    EMPTY_LOG_HEAD,
+    NONCE_BYTES,
+    REQUEST_ID_BYTES,
+    SEED_BYTES,
+    Request,
+    output_digest,
+)
 from wire.framing import (
     WORD_BYTES,
     ProofBuffer,
@@ -59,6 +67,9 @@ class InferenceHeader:
     ciphertexts: int
     plaintext_columns: int = 0
     plaintext_salt: bytes = b""
+    account: Account = field(default_factory=Account)
+    log_size: int = 0
+    log_head: bytes = EMPTY_LOG_HEAD
 
 
 @dataclass(frozen=True)
@@ -101,11 +112,19 @@ Outputs: TypeAlias = BatchOutputs | SingleOutputs
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """A complete response: canonical words of the right shapes, and a proof nobody checked yet."""
+    """A complete response: canonical words of the right shapes, and a proof nobody checked yet.
+
+    Attributes:
+        outputs: the words.
+        proof: empty if the model is public and linear.
+        timings: the server's own account.
+        receipt: as it travelled, for `wire.audit.decode_receipt`; empty before one is made.
+    """
 
     outputs: Outputs
     proof: bytes
     timings: ServerTimings
+    receipt: bytes = b""
 
 
 def input_ciphertexts(card: ModelCard, packing: Packing) -> int:
@@ -134,8 +153,18 @@ def input_words(card: ModelCard, packing: Packing) -> int:
     return words
 
 
-def encode_request(request: Request, inputs: RequestInputs) -> Iterator[bytes]:
-    """The messages of one request: header, plaintext columns, seed and c_0 of each ciphertext."""
+def encode_request(
+    request: Request, inputs: RequestInputs, account: Account | None = None, log_size: int = 0
+) -> Iterator[bytes]:
+    """The messages of one request: header, plaintext columns, seed and c_0 of each ciphertext.
+
+    Args:
+        request: who asks what.
+        inputs: what is sent.
+        account: for the receipt; the defaults if None.
+        log_size: number of entries of the log whose head the request names.
+    """
+    account = account or Account()
     ciphertexts, plaintext = inputs.ciphertexts, inputs.plaintext
     columns = () if plaintext is None else plaintext.values
     yield pb.InferRequest(
@@ -152,6 +181,14 @@ def encode_request(request: Request, inputs: RequestInputs) -> Iterator[bytes]:
             ciphertexts=len(ciphertexts.seeds),
             plaintext_columns=len(columns),
             plaintext_salt=b"" if plaintext is None else plaintext.salt,
+            account=pb.Account(
+                tenant=account.tenant,
+                actor=account.actor or "",
+                purpose=account.purpose,
+                subject=account.subject or b"",
+            ),
+            log_size=log_size,
+            log_head=b"" if request.log_head == EMPTY_LOG_HEAD else request.log_head,
         )
     ).SerializeToString()
     for index, column in enumerate(columns):
@@ -172,6 +209,8 @@ def decode_header(data: bytes) -> InferenceHeader:
     if header.packing not in _PACKINGS:
         raise EncodingError(f"unknown packing {header.packing}")
     salt_bytes = SALT_BYTES if header.plaintext_columns else 0
+    if (header.log_size > 0) != bool(header.log_head):
+        raise EncodingError("the size and the digest of a log's head come together")
     for text in (header.client_id, header.server_id):
         if not 0 < len(text) <= MAX_IDENTITY:
             raise EncodingError(f"identities must have 1 to {MAX_IDENTITY} characters")
@@ -190,7 +229,23 @@ def decode_header(data: bytes) -> InferenceHeader:
         ciphertexts=header.ciphertexts,
         plaintext_columns=header.plaintext_columns,
         plaintext_salt=expect_size(header.plaintext_salt, salt_bytes, "plaintext salt"),
+        account=_account(header.account),
+        log_size=header.log_size,
+        log_head=expect_size(header.log_head or EMPTY_LOG_HEAD, DIGEST_BYTES, "log head"),
     )
+
+
+def _account(message: pb.Account) -> Account:
+    """Who asks; fields left empty have their defaults.  Raises EncodingError."""
+    default = Account()
+    tenant, purpose = message.tenant or default.tenant, message.purpose or default.purpose
+    for text in (tenant, purpose, *filter(None, (message.actor,))):
+        if len(text) > MAX_TOKEN or TOKEN.fullmatch(text) is None:
+            raise EncodingError(
+                f"tenant, actor and purpose have at most {MAX_TOKEN} letters, digits or . _ : / + -"
+            )
+    subject = expect_size(message.subject, DIGEST_BYTES, "subject") if message.subject else None
+    return Account(tenant, message.actor or None, purpose, subject)
 
 
 class RequestAssembler:
@@ -331,6 +386,20 @@ def encode_response(request_id: bytes, response: Response) -> Iterator[bytes]:
         yield pb.InferResponse(proof=pb.InferenceProofChunk(data=piece)).SerializeToString()
 
 
+def encode_receipt_part(receipt: bytes) -> bytes:
+    """The last message of a response, of a receipt as `wire.audit.encode_receipt` makes it."""
+    return pb.InferResponse(receipt=receipt).SerializeToString()
+
+
+def outputs_digest(outputs: Outputs) -> bytes:
+    """One digest of all output words."""
+    if isinstance(outputs, BatchOutputs):
+        return output_digest(outputs.words)
+    return digest(
+        "blindproof single output", (output_digest(outputs.mask), output_digest(outputs.body))
+    )
+
+
 class ResponseAssembler:
     """Collects one response, in order; the pinned card decides its sizes."""
 
@@ -341,6 +410,7 @@ class ResponseAssembler:
         self._chunks: list[Words] = []
         self._proof: ProofBuffer | None = None
         self._timings = ServerTimings()
+        self._receipt = b""
 
     def add(self, data: bytes) -> None:
         """Take the next message.
@@ -356,6 +426,8 @@ class ResponseAssembler:
             self._add_output(message.output)
         elif part == "proof" and self._proof is not None and self._outputs_complete:
             self._proof.add(message.proof.data)
+        elif part == "receipt" and self._complete and not self._receipt:
+            self._receipt = message.receipt
         else:
             raise EncodingError(f"response message '{part}' out of order")
 
@@ -368,6 +440,10 @@ class ResponseAssembler:
     @property
     def _outputs_complete(self) -> bool:
         return len(self._chunks) == self._expected
+
+    @property
+    def _complete(self) -> bool:
+        return self._outputs_complete and self._proof is not None and self._proof.complete
 
     def _open(self, header: pb.InferResultHeader) -> None:
         if header.request_id != self._request_id:
@@ -405,4 +481,4 @@ class ResponseAssembler:
                 f"response ended after {len(self._chunks)} output chunks of {self._expected}"
             )
         outputs = join_outputs(self._card, self._packing, self._chunks)
-        return Response(outputs, self._proof.finish(), self._timings)
+        return Response(outputs, self._proof.finish(), self._timings, self._receipt)

@@ -12,6 +12,9 @@ from enum import StrEnum
 REASON_METADATA = "blindproof-reason"
 """Trailing metadata key that carries a `Reason`."""
 
+RECEIPT_METADATA = "blindproof-receipt"
+"""Trailing metadata key of a refused call: the hexadecimal id of the receipt that records it."""
+
 ADMITTED_METADATA = "blindproof-admitted"
 """Initial metadata key, sent as soon as a streamed call's header was accepted.  Clients wait for it
 before they send what is large."""
@@ -36,12 +39,19 @@ class Method:
 MODEL_SERVICE = "blindproof.v1.ModelService"
 KEY_SERVICE = "blindproof.v1.KeyService"
 INFERENCE_SERVICE = "blindproof.v1.InferenceService"
+AUDIT_SERVICE = "blindproof.v1.AuditService"
 
 LIST_MODELS = Method(MODEL_SERVICE, "ListModels")
 GET_MODEL = Method(MODEL_SERVICE, "GetModel")
 BEGIN_ENROLMENT = Method(KEY_SERVICE, "BeginEnrolment")
 COMPLETE_ENROLMENT = Method(KEY_SERVICE, "CompleteEnrolment")
 INFER = Method(INFERENCE_SERVICE, "Infer")
+GET_LOG = Method(AUDIT_SERVICE, "GetLog")
+GET_CHECKPOINT = Method(AUDIT_SERVICE, "GetCheckpoint")
+GET_RECEIPT = Method(AUDIT_SERVICE, "GetReceipt")
+GET_INCLUSION = Method(AUDIT_SERVICE, "GetInclusion")
+GET_CONSISTENCY = Method(AUDIT_SERVICE, "GetConsistency")
+COUNTERSIGN = Method(AUDIT_SERVICE, "Countersign")
 
 
 class Reason(StrEnum):
@@ -58,4 +68,8 @@ class Reason(StrEnum):
     KEYS_FULL = "keys-full"
     BUSY = "busy"
     TOO_SLOW = "too-slow"
+    CANCELLED = "cancelled"
+    RECEIPT_UNKNOWN = "receipt-unknown"
+    WITNESSES_MISSING = "witnesses-missing"
+    AUDIT_UNAVAILABLE = "audit-unavailable"
     INTERNAL = "internal"

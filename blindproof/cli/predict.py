@@ -221,7 +221,7 @@ def _csv(columns: Columns) -> str:
 
 
 def _json(columns: Columns, result: Result) -> str:
-    from client_sdk.verification import outputs_digest
+    from wire.inference import outputs_digest
 
     names = [name for name, _ in columns]
     exact = math.isinf(result.soundness_bits)

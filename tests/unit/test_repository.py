@@ -20,6 +20,7 @@ PACKAGES = (
     "protocol",
     "server",
     "wire",
+    "witness",
     "zk_layers",
 )
 

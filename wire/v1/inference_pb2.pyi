@@ -26,7 +26,7 @@ class InferRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[InferHeader, _Mapping]] = ..., ciphertext: _Optional[_Union[CiphertextChunk, _Mapping]] = ..., plaintext: _Optional[_Union[PlaintextColumn, _Mapping]] = ...) -> None: ...
 
 class InferHeader(_message.Message):
-    __slots__ = ("request_id", "nonce", "client_id", "server_id", "model_digest", "registration_digest", "key_digest", "packing", "records", "ciphertexts", "plaintext_columns", "plaintext_salt")
+    __slots__ = ("request_id", "nonce", "client_id", "server_id", "model_digest", "registration_digest", "key_digest", "packing", "records", "ciphertexts", "plaintext_columns", "plaintext_salt", "account", "log_size", "log_head")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     NONCE_FIELD_NUMBER: _ClassVar[int]
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,9 @@ class InferHeader(_message.Message):
     CIPHERTEXTS_FIELD_NUMBER: _ClassVar[int]
     PLAINTEXT_COLUMNS_FIELD_NUMBER: _ClassVar[int]
     PLAINTEXT_SALT_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    LOG_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LOG_HEAD_FIELD_NUMBER: _ClassVar[int]
     request_id: bytes
     nonce: bytes
     client_id: str
@@ -51,7 +54,22 @@ class InferHeader(_message.Message):
     ciphertexts: int
     plaintext_columns: int
     plaintext_salt: bytes
-    def __init__(self, request_id: _Optional[bytes] = ..., nonce: _Optional[bytes] = ..., client_id: _Optional[str] = ..., server_id: _Optional[str] = ..., model_digest: _Optional[bytes] = ..., registration_digest: _Optional[bytes] = ..., key_digest: _Optional[bytes] = ..., packing: _Optional[_Union[Packing, str]] = ..., records: _Optional[int] = ..., ciphertexts: _Optional[int] = ..., plaintext_columns: _Optional[int] = ..., plaintext_salt: _Optional[bytes] = ...) -> None: ...
+    account: Account
+    log_size: int
+    log_head: bytes
+    def __init__(self, request_id: _Optional[bytes] = ..., nonce: _Optional[bytes] = ..., client_id: _Optional[str] = ..., server_id: _Optional[str] = ..., model_digest: _Optional[bytes] = ..., registration_digest: _Optional[bytes] = ..., key_digest: _Optional[bytes] = ..., packing: _Optional[_Union[Packing, str]] = ..., records: _Optional[int] = ..., ciphertexts: _Optional[int] = ..., plaintext_columns: _Optional[int] = ..., plaintext_salt: _Optional[bytes] = ..., account: _Optional[_Union[Account, _Mapping]] = ..., log_size: _Optional[int] = ..., log_head: _Optional[bytes] = ...) -> None: ...
+
+class Account(_message.Message):
+    __slots__ = ("tenant", "actor", "purpose", "subject")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    actor: str
+    purpose: str
+    subject: bytes
+    def __init__(self, tenant: _Optional[str] = ..., actor: _Optional[str] = ..., purpose: _Optional[str] = ..., subject: _Optional[bytes] = ...) -> None: ...
 
 class PlaintextColumn(_message.Message):
     __slots__ = ("index", "values")
@@ -72,14 +90,16 @@ class CiphertextChunk(_message.Message):
     def __init__(self, index: _Optional[int] = ..., seed: _Optional[bytes] = ..., words: _Optional[bytes] = ...) -> None: ...
 
 class InferResponse(_message.Message):
-    __slots__ = ("header", "output", "proof")
+    __slots__ = ("header", "output", "proof", "receipt")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     PROOF_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
     header: InferResultHeader
     output: OutputChunk
     proof: InferenceProofChunk
-    def __init__(self, header: _Optional[_Union[InferResultHeader, _Mapping]] = ..., output: _Optional[_Union[OutputChunk, _Mapping]] = ..., proof: _Optional[_Union[InferenceProofChunk, _Mapping]] = ...) -> None: ...
+    receipt: bytes
+    def __init__(self, header: _Optional[_Union[InferResultHeader, _Mapping]] = ..., output: _Optional[_Union[OutputChunk, _Mapping]] = ..., proof: _Optional[_Union[InferenceProofChunk, _Mapping]] = ..., receipt: _Optional[bytes] = ...) -> None: ...
 
 class InferResultHeader(_message.Message):
     __slots__ = ("request_id", "output_chunks", "proof_bytes", "timings")

@@ -11,7 +11,6 @@ from audit.errors import ReceiptError, SignatureError
 from audit.keys import SigningKey
 from audit.receipt import (
     MAX_RECEIPT_BYTES,
-    MAX_TOKEN,
     Action,
     Digests,
     Outcome,
@@ -20,6 +19,7 @@ from audit.receipt import (
     TimeSource,
 )
 from audit.signed_receipt import MAX_ENTRY_BYTES, ReceiptSignature, SignedReceipt, sign_receipt
+from protocol.accountability import MAX_TOKEN
 from protocol.encoding import decode, encode
 from tests.unit.audit.example_receipts import CLIENT, DENIED, RECEIPT, SERVER
 
@@ -125,8 +125,8 @@ def _with(position, value):
         _with(9, "maybe"),
         _with(10, ""),
         _with(11, (None,) * 6),
-        _with(11, (None,) * 8),
-        _with(11, ("",) * 7),
+        _with(11, (None,) * 9),
+        _with(11, ("",) * 8),
         _with(13, 1),
         _with(14, -1.0),
     ],
