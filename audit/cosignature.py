@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from audit.bls import BlsKey
 from audit.errors import NoteError, SignatureError, WitnessError
 from audit.keys import SIGNATURE_BYTES, SigningKey, verify_signature
 from audit.signed_note import KeyType, NoteKey, NoteSignature, SignedNote
@@ -17,6 +18,8 @@ from audit.signed_note import KeyType, NoteKey, NoteSignature, SignedNote
 TIME_BYTES = 8
 MAX_TIME = (1 << 63) - 1
 CLOCK_SKEW_SECONDS = 300
+MAX_WITNESSES = 31
+"""A note has lines for the log, for the cosignatures of so many, and for their aggregates."""
 
 
 @dataclass(frozen=True)
@@ -33,30 +36,63 @@ class Cosignature:
 
 
 @dataclass(frozen=True)
+class Witness:
+    """One witness of a policy.
+
+    Attributes:
+        key: with which it cosigns.
+        url: where a log sends checkpoints; clients and auditors need none.
+        bls: its key for signatures that can be aggregated, if it has one.
+
+    Raises:
+        NoteError: a key of another type.
+    """
+
+    key: NoteKey
+    url: str | None = None
+    bls: BlsKey | None = None
+
+    def __post_init__(self) -> None:
+        if self.key.kind is not KeyType.COSIGNATURE:
+            raise NoteError(
+                f"'{self.key.name}' is no key for cosignatures, which witnesses sign with"
+            )
+
+    @property
+    def name(self) -> str:
+        """The name in its signature lines."""
+        return self.key.name
+
+
+@dataclass(frozen=True)
 class WitnessPolicy:
     """Which witnesses count, and how many of them must have signed.
 
     Attributes:
-        witnesses: keys for cosignatures, of n different witnesses.
+        witnesses: n different ones.
         threshold: k, from 1 to n.
 
     Raises:
-        NoteError: no such k, a key of another type, or a name or key that occurs twice.
+        NoteError: no such k, more witnesses than a note has lines for, or a name or key that occurs
+            twice.
     """
 
-    witnesses: tuple[NoteKey, ...]
+    witnesses: tuple[Witness, ...]
     threshold: int
 
     def __post_init__(self) -> None:
+        if not 0 < len(self.witnesses) <= MAX_WITNESSES:
+            raise NoteError(f"a policy names 1 to {MAX_WITNESSES} witnesses")
         if not 0 < self.threshold <= len(self.witnesses):
             raise NoteError(f"a policy asks for 1 to {len(self.witnesses)} of its witnesses")
-        if any(key.kind is not KeyType.COSIGNATURE for key in self.witnesses):
-            raise NoteError("witnesses sign with keys for cosignatures")
         # One witness under two names would count twice.
-        names = {key.name for key in self.witnesses}
-        publics = {key.public for key in self.witnesses}
+        names = {witness.name for witness in self.witnesses}
+        publics = {witness.key.public for witness in self.witnesses}
         if not len(names) == len(publics) == len(self.witnesses):
             raise NoteError("every witness of a policy has its own name and its own key")
+        bls = [witness.bls.public for witness in self.witnesses if witness.bls is not None]
+        if len(set(bls)) < len(bls):
+            raise NoteError("every witness of a policy has its own BLS key")
 
 
 def cosign(note: SignedNote, name: str, key: SigningKey, time_seconds: int) -> NoteSignature:
@@ -90,11 +126,14 @@ def verify_cosignatures(
         WitnessError: fewer than the threshold have signed.
     """
     found = []
-    for key in policy.witnesses:
-        lines = note.by_key(key)
-        times = [_verified_time(note.text, key, line.body, now_seconds) for line in lines]
+    for witness in policy.witnesses:
+        lines = note.by_key(witness.key)
+        times = [
+            verify_cosignature(note.text, witness.key, line, now_seconds).time_seconds
+            for line in lines
+        ]
         if times:
-            found.append(Cosignature(key.name, max(times)))
+            found.append(Cosignature(witness.name, max(times)))
     if len(found) < policy.threshold:
         raise WitnessError(
             f"{len(found)} of {len(policy.witnesses)} witnesses have signed, "
@@ -103,14 +142,28 @@ def verify_cosignatures(
     return tuple(found)
 
 
-def _verified_time(text: str, key: NoteKey, body: bytes, now_seconds: int) -> int:
+def verify_cosignature(
+    text: str, key: NoteKey, line: NoteSignature, now_seconds: int
+) -> Cosignature:
+    """Check one line.
+
+    Args:
+        text: of the checkpoint.
+        key: of the witness whose line it claims to be.
+        line: the line, by `SignedNote.by_key` or with the key's name and identifier.
+        now_seconds: as `verify_cosignatures`.
+
+    Raises:
+        SignatureError: the witness did not sign this text at a time that has come.
+    """
+    body = line.body
     if len(body) != TIME_BYTES + SIGNATURE_BYTES:
         raise SignatureError(f"cosignature of '{key.name}' has {len(body)} bytes")
     time_seconds = int.from_bytes(body[:TIME_BYTES], "big")
     if time_seconds > min(MAX_TIME, now_seconds + CLOCK_SKEW_SECONDS):
         raise SignatureError(f"cosignature of '{key.name}' is from the future")
     verify_signature(key.public, body[TIME_BYTES:], _message(text, time_seconds))
-    return time_seconds
+    return Cosignature(key.name, time_seconds)
 
 
 def _message(text: str, time_seconds: int) -> bytes:

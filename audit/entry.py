@@ -9,6 +9,7 @@ from sqlalchemy import Row
 
 from audit.errors import LogStateError
 from audit.merkle import leaf_hash
+from audit.receipt import Receipt
 from audit.signed_receipt import SignedReceipt
 
 
@@ -36,17 +37,27 @@ class Entry:
 def entry_row(index: int, signed: SignedReceipt) -> dict[str, Any]:
     """The row of `audit.schema.entries` for a receipt."""
     data = signed.entry()
+    return {"position": index, "leaf": leaf_hash(data), "data": data, **filed(signed.receipt)}
+
+
+def filed(receipt: Receipt) -> dict[str, Any]:
+    """The columns by which a receipt is found: they repeat what its bytes say."""
     return {
-        "position": index,
-        "leaf": leaf_hash(data),
-        "data": data,
-        "receipt_id": signed.receipt.receipt_id,
-        "tenant": signed.receipt.tenant,
-        "idempotency_digest": signed.receipt.idempotency_digest,
+        "receipt_id": receipt.receipt_id,
+        "tenant": receipt.tenant,
+        "idempotency_digest": receipt.idempotency_digest,
+        "time_ns": receipt.time_ns,
+        "actor": receipt.actor,
+        "purpose": str(receipt.purpose),
+        "subject": receipt.subject,
+        "action": str(receipt.action),
+        "outcome": str(receipt.outcome),
+        "reason": receipt.reason,
+        "model": receipt.digests.model,
     }
 
 
-def checked_entry(row: Row[Any]) -> Entry:
+def checked_entry(row: Row[*tuple[Any, ...]]) -> Entry:
     """The entry in a row.
 
     Raises:
@@ -55,3 +66,14 @@ def checked_entry(row: Row[Any]) -> Entry:
     if leaf_hash(row.data) != row.leaf:
         raise LogStateError(f"entry {row.position} is not what was recorded")
     return Entry(row.position, row.data)
+
+
+def require_filed(index: int, receipt: Receipt, row: Row[*tuple[Any, ...]]) -> None:
+    """Refuse a row whose columns say something else than the receipt in it.
+
+    Raises:
+        LogStateError: naming the column.
+    """
+    for name, value in filed(receipt).items():
+        if getattr(row, name) != value:
+            raise LogStateError(f"entry {index} is filed under another {name}")

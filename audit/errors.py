@@ -37,6 +37,10 @@ class WitnessError(AuditError):
     """Fewer witnesses than the policy demands have signed a checkpoint."""
 
 
+class PolicyError(AuditError, ValueError):
+    """A file of a witness policy is malformed, or asks for something impossible."""
+
+
 class LogStateError(AuditError):
     """The stored log is not what it was: edited, truncated, restored, or forked."""
 
@@ -71,3 +75,7 @@ class ObjectDamagedError(AuditError):
 
 class ArchiveUnavailableError(AuditError):
     """The archive cannot be read or written now; nothing was recorded."""
+
+
+class ObjectErasedError(AuditError):
+    """An archived object is sealed under a key that was erased: nobody reads it any more."""

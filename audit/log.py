@@ -17,17 +17,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, func, insert, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from audit.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
-from audit.database import writing
+from audit.database import translated_errors, writing
 from audit.entry import Entry, checked_entry, entry_row
 from audit.errors import (
     DuplicateReceiptError,
     InclusionError,
     LogStateError,
-    LogUnavailableError,
     NoteError,
     ReceiptError,
     UnknownEntryError,
@@ -36,7 +34,8 @@ from audit.head import Head, InclusionProof, require_extends
 from audit.kept_checkpoints import keep_note, latest_note, stored_checkpoint
 from audit.keys import SigningKey
 from audit.merkle import EMPTY_ROOT, verify_inclusion
-from audit.schema import SCHEMA_VERSION, entries, heads, metadata
+from audit.schema import SCHEMA_VERSION, entries, heads
+from audit.schema_upgrade import prepare_tables
 from audit.signed_note import NoteKey, SignedNote, require_name
 from audit.signed_receipt import SignedReceipt
 from audit.sql_nodes import SqlNodes
@@ -53,11 +52,12 @@ class AuditLog:
 
     Attributes:
         origin: the log's name, as in its checkpoints.
+        engine: the database.
     """
 
     def __init__(self, engine: Engine, origin: str, pinned: Head | None) -> None:
         self.origin = origin
-        self._reader = engine
+        self.engine = engine
         self._writer = writing(engine)
         self._pinned = pinned
         self._pinning = threading.Lock()
@@ -66,6 +66,8 @@ class AuditLog:
     def open(cls, engine: Engine, origin: str, pinned: Head | None = None) -> AuditLog:
         """Open a log; a database without one gets an empty one, unless something is pinned.
 
+        A log of an older schema is migrated, in one transaction.
+
         Args:
             engine: from `audit.database.open_engine`.
             origin: the log's name.
@@ -73,14 +75,14 @@ class AuditLog:
 
         Raises:
             NoteError: not a name for a log.
-            LogStateError: the log is another's, of another schema, damaged, or does not extend
-                what is pinned.
+            LogStateError: the log is another's, of an unknown or a newer schema, damaged, or does
+                not extend what is pinned.
             LogUnavailableError: the database cannot be read or written.
         """
         require_name(origin)
         log = cls(engine, origin, pinned)
-        with _translated_errors(), log._writer.begin() as connection:
-            metadata.create_all(connection)
+        with translated_errors(), log._writer.begin() as connection:
+            prepare_tables(connection)
             if connection.execute(select(heads.c.id)).first() is None:
                 connection.execute(
                     insert(heads).values(
@@ -91,7 +93,7 @@ class AuditLog:
                         root=EMPTY_ROOT,
                     )
                 )
-            head = log._checked_head(connection)
+            head = log._checked_head(connection, lock=True)
         log.acknowledge(head)
         return log
 
@@ -125,7 +127,7 @@ class AuditLog:
             LogStateError: the log is not what it was.
             LogUnavailableError: the database failed.  Nothing was recorded, whatever the error.
         """
-        with _translated_errors(), self._writer.begin() as connection:
+        with translated_errors(), self._writer.begin() as connection:
             head = self._append(connection, receipts)
         self.acknowledge(head)
         return head
@@ -143,7 +145,7 @@ class AuditLog:
             ReceiptError, DuplicateReceiptError, LogStateError, LogUnavailableError: as `append`;
                 the caller's transaction must then be rolled back.
         """
-        with _translated_errors():
+        with translated_errors():
             return self._append(session.connection(), receipts)
 
     def entry(self, index: int) -> Entry:
@@ -232,8 +234,8 @@ class AuditLog:
             LogStateError: the log is not what it was, or does not extend its last checkpoint.
             LogUnavailableError: the database failed.
         """
-        with _translated_errors(), self._writer.begin() as connection:
-            head = self._checked_head(connection)
+        with translated_errors(), self._writer.begin() as connection:
+            head = self._checked_head(connection, lock=True)
             last = latest_note(connection)
             if last is not None:
                 signed = stored_checkpoint(last)
@@ -259,8 +261,9 @@ class AuditLog:
         checkpoint, note = verify_checkpoint(data, key)
         if checkpoint.origin != self.origin:
             raise NoteError(f"checkpoint of '{checkpoint.origin}', this log is '{self.origin}'")
-        with _translated_errors(), self._writer.begin() as connection:
-            require_extends(self._tree(connection), Head(checkpoint.size, checkpoint.root))
+        with translated_errors(), self._writer.begin() as connection:
+            tree = Tree(SqlNodes(connection), self._stored_head(connection, lock=True).size)
+            require_extends(tree, Head(checkpoint.size, checkpoint.root))
             return keep_note(connection, checkpoint.size, note)
 
     def latest_checkpoint(self) -> SignedNote | None:
@@ -274,7 +277,7 @@ class AuditLog:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with _translated_errors(), self._reader.begin() as connection:
+        with translated_errors(), self.engine.begin() as connection:
             yield connection
 
     def _append(self, connection: Connection, receipts: Sequence[SignedReceipt]) -> Head:
@@ -351,14 +354,3 @@ def _require_new(connection: Connection, receipts: Sequence[SignedReceipt]) -> N
             raise DuplicateReceiptError(
                 f"request {found.idempotency_digest.hex()} is recorded", found.position
             )
-
-
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    """Errors of the database as errors of the log, without the values of its statements."""
-    try:
-        yield
-    except IntegrityError as error:
-        raise LogStateError("rows which the log's head does not know are in the way") from error
-    except SQLAlchemyError as error:
-        raise LogUnavailableError(f"the database failed: {type(error).__name__}") from error

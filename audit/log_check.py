@@ -7,14 +7,16 @@ consistently, down to the last node, is found by comparing with a checkpoint fro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import Connection, Engine, func, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine, Row, func, select
 
 from audit.checkpoint import Checkpoint, verify_checkpoint
+from audit.database import translated_errors
+from audit.entry import require_filed
 from audit.errors import (
     LogStateError,
-    LogUnavailableError,
     NoteError,
     ReceiptError,
     SignatureError,
@@ -22,9 +24,16 @@ from audit.errors import (
 from audit.head import Head, require_extends
 from audit.log import READ_ROWS
 from audit.merkle import compact_range, leaf_hash
-from audit.schema import checkpoints, entries, heads, nodes
+from audit.schema import (
+    SCHEMA_VERSION,
+    checkpoints,
+    countersignatures,
+    entries,
+    heads,
+    nodes,
+)
 from audit.signed_note import NoteKey
-from audit.signed_receipt import SignedReceipt
+from audit.signed_receipt import ReceiptSignature, SignedReceipt
 from audit.sql_nodes import SqlNodes
 from audit.tree import Node, Tree
 
@@ -37,7 +46,7 @@ def check_log(
     kept: Sequence[bytes] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Head:
-    """Read every row, recompute the tree, and compare it with checkpoints.
+    """Read every row, recompute the tree, and compare it with checkpoints and countersignatures.
 
     Args:
         engine: from `audit.database.open_engine`.
@@ -55,20 +64,22 @@ def check_log(
         LogUnavailableError: the database cannot be read.
     """
     expected = [verify_checkpoint(data, key)[0] for data in kept]
-    try:
-        with engine.begin() as connection:
-            row = connection.execute(select(heads)).one_or_none()
-            if row is None or row.origin != key.name:
-                raise LogStateError(f"the database holds no log of '{key.name}'")
-            head = Head(row.size, row.root)
-            tree = _rebuilt(connection, head.size, server_key, progress)
-            if tree.root() != head.root:
-                raise LogStateError(f"the entries do not lead to the log's head {head.root.hex()}")
-            stored = Tree(SqlNodes(connection), head.size)
-            for checkpoint in (*expected, *_stored_checkpoints(connection, key)):
-                require_extends(stored, Head(checkpoint.size, checkpoint.root))
-    except SQLAlchemyError as error:
-        raise LogUnavailableError(f"the database failed: {type(error).__name__}") from error
+    with translated_errors(), engine.begin() as connection:
+        row = connection.execute(select(heads)).one_or_none()
+        if row is None or row.origin != key.name:
+            raise LogStateError(f"the database holds no log of '{key.name}'")
+        if row.schema_version != SCHEMA_VERSION:
+            raise LogStateError(
+                f"schema {row.schema_version}, this checks {SCHEMA_VERSION}: open the log first"
+            )
+        head = Head(row.size, row.root)
+        tree = _rebuilt(connection, head.size, server_key, progress)
+        if tree.root() != head.root:
+            raise LogStateError(f"the entries do not lead to the log's head {head.root.hex()}")
+        stored = Tree(SqlNodes(connection), head.size)
+        for checkpoint in (*expected, *_stored_checkpoints(connection, key)):
+            require_extends(stored, Head(checkpoint.size, checkpoint.root))
+        _check_countersignatures(connection)
     return head
 
 
@@ -124,7 +135,9 @@ def _rebuilt(
     return tree
 
 
-def _require_same(index: int, data: bytes, server_key: bytes | None, row: object) -> None:
+def _require_same(
+    index: int, data: bytes, server_key: bytes | None, row: Row[*tuple[Any, ...]]
+) -> None:
     """An entry must parse, be signed, and be what the columns beside it say."""
     try:
         signed = SignedReceipt.from_entry(data)
@@ -132,10 +145,7 @@ def _require_same(index: int, data: bytes, server_key: bytes | None, row: object
             signed.verify_server(server_key)
     except (ReceiptError, SignatureError) as error:
         raise LogStateError(f"entry {index} is not a receipt of this server: {error}") from error
-    receipt = signed.receipt
-    for name in ("receipt_id", "tenant", "idempotency_digest"):
-        if getattr(row, name) != getattr(receipt, name):
-            raise LogStateError(f"entry {index} is filed under another {name}")
+    require_filed(index, signed.receipt, row)
 
 
 def _stored_checkpoints(connection: Connection, key: NoteKey) -> list[Checkpoint]:
@@ -149,3 +159,24 @@ def _stored_checkpoints(connection: Connection, key: NoteKey) -> list[Checkpoint
             raise LogStateError(f"the kept checkpoint of {row.size} is of {checkpoint.size}")
         found.append(checkpoint)
     return found
+
+
+def _check_countersignatures(connection: Connection) -> None:
+    """What clients have signed must be a receipt of the log each, and signed."""
+    beside = countersignatures.c.receipt_id == entries.c.receipt_id
+    chosen = select(countersignatures, entries.c.data).outerjoin(entries, beside)
+    with connection.execute(chosen.execution_options(yield_per=READ_ROWS)) as rows:
+        for row in rows:
+            _require_countersigned(row)
+
+
+def _require_countersigned(row: Row[*tuple[Any, ...]]) -> None:
+    name = row.receipt_id.hex()
+    if row.data is None:
+        raise LogStateError(f"a countersignature is of receipt {name}, which is not there")
+    try:
+        signature = ReceiptSignature(row.public, row.signature)
+        signed = replace(SignedReceipt.from_entry(row.data), client=signature)
+        signed.verify_client(signature.public)
+    except (ReceiptError, SignatureError) as error:
+        raise LogStateError(f"the countersignature of receipt {name}: {error}") from error

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from blindproof.local_server import LocalServer
     from blindproof.network_publishing import NetworkModel, publish_network
     from blindproof.publishing import LinearModel, publish_linear
-    from client_sdk import AsyncClient, Client, KeyStore, Result, verify_evidence
+    from client_sdk import (
+        AsyncClient,
+        AuditError,
+        Client,
+        KeyStore,
+        Result,
+        verify_evidence,
+        verify_receipt,
+    )
     from client_sdk.verified_model import AsyncVerifiedModel, VerifiedModel
     from fhe_layers.importing.imported import UnsupportedModelError
     from fhe_layers.spec import (
@@ -43,6 +51,7 @@ __all__ = [
     "AddSpec",
     "AsyncClient",
     "AsyncVerifiedModel",
+    "AuditError",
     "BatchNormSpec",
     "BlindproofError",
     "Category",
@@ -79,6 +88,7 @@ __all__ = [
     "publish_linear",
     "publish_network",
     "verify_evidence",
+    "verify_receipt",
 ]
 
 _HOMES = {
@@ -86,6 +96,7 @@ _HOMES = {
     "AddSpec": "fhe_layers.spec",
     "AsyncClient": "client_sdk",
     "AsyncVerifiedModel": "client_sdk.verified_model",
+    "AuditError": "client_sdk",
     "BatchNormSpec": "fhe_layers.spec",
     "BlindproofError": "protocol.errors",
     "Category": "protocol.features",
@@ -121,6 +132,7 @@ _HOMES = {
     "publish_linear": "blindproof.publishing",
     "publish_network": "blindproof.network_publishing",
     "verify_evidence": "client_sdk",
+    "verify_receipt": "client_sdk",
 }
 
 try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+from blindproof.auditing.exporting import Chosen, Exported, export_everything
 from blindproof.authority import Authority
 from blindproof.compiled import Compiled
 from blindproof.loopback import server_process
@@ -19,9 +20,10 @@ from client_sdk.verified_model import ClientOptions, VerifiedModel
 from protocol.errors import BlindproofError, ModelError
 from protocol.model import ModelCard
 from server.settings import ServerSettings
+from server.trail_files import open_trail_files
 from wire.files import make_private_directory
 
-SERVER_ID = "local trial"
+SERVER_ID = "local-trial"
 
 
 class NotRunningError(BlindproofError, RuntimeError):
@@ -73,13 +75,14 @@ class LocalServer:
             authority = Authority.fresh()
             self._ca = authority.write(home / "ca.pem")
             certificate, key = authority.issue(home, "localhost")
+            self._state = make_private_directory(home / "state")
             settings = ServerSettings(
                 listen="127.0.0.1:0",
                 server_id=SERVER_ID,
                 tls_certificate=certificate,
                 tls_key=key,
                 models=self._models,
-                state=make_private_directory(home / "state"),
+                state=self._state,
                 address_file=home / "address",
             )
             self._address = stack.enter_context(server_process(settings))
@@ -120,6 +123,28 @@ class LocalServer:
         """The key store that models of this server share, so that each enrols its keys once."""
         self._require_running()
         return self._keys
+
+    @property
+    def log_key(self) -> str:
+        """The key of the server's log, for those who verify its receipts and exports."""
+        self._require_running()
+        with closing(open_trail_files(self._state)) as trail:
+            return trail.log_key.encoded()
+
+    def export_audit(self, path: str | Path, *, plaintext: bool = False) -> Exported:
+        """Write the whole audit trail to a file that `blindproof audit verify` checks.
+
+        Args:
+            path: of the file; one that is there is replaced.
+            plaintext: with requests that hold columns in clear.
+
+        Raises:
+            AuditError: log or archive cannot be read.
+            OSError: the file cannot be written.
+        """
+        self._require_running()
+        with closing(open_trail_files(self._state)) as trail:
+            return export_everything(Path(path), trail, trail.key, Chosen(plaintext=plaintext))
 
     def publish(
         self,

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
+from audit.recorder import Observer
 from protocol.errors import BlindproofError
 from server.inference import InferenceEngine
 from server.main import running
@@ -73,15 +74,19 @@ def _await_address(process: subprocess.Popen[bytes], address_file: Path) -> str:
 
 
 @contextmanager
-def server_thread(settings: ServerSettings, engine: InferenceEngine | None = None) -> Iterator[str]:
-    """Serve from a thread of this process, with the engine given; yields the address."""
+def server_thread(
+    settings: ServerSettings,
+    engine: InferenceEngine | None = None,
+    observer: Observer | None = None,
+) -> Iterator[str]:
+    """Serve from a thread of this process, as `server.main.running`; yields the address."""
     started: Future[str] = Future()
     stop = asyncio.Event()
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
         try:
-            async with running(settings, engine) as address:
+            async with running(settings, engine, observer) as address:
                 started.set_result(address)
                 await stop.wait()
         except Exception as error:

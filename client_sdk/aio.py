@@ -11,7 +11,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +21,10 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from audit.errors import UnknownEntryError
+from audit.facts import AnsweredFacts, answered_facts
+from audit.proven_receipt import ProvenReceipt
+from audit.signed_note import NoteKey
 from client_sdk.disclosure import (
     DISCLOSURE_LIMIT,
     disclosure_units,
@@ -33,15 +37,26 @@ from client_sdk.encryption import CkksContext, CkksSecretContext, decrypt, encry
 from client_sdk.enrolment import enrol
 from client_sdk.evidence import Evidence, request_digests
 from client_sdk.keystore import KeyStore, Ring, Snapshot, StaleSnapshotError
+from client_sdk.log_view import LogView
 from client_sdk.memory import MAX_MEMORY_BYTES, enrolment_bytes, prediction_bytes, require_memory
 from client_sdk.metering import Meter, Traffic, unmetered
 from client_sdk.pinning import parse_digest
+from client_sdk.receipts import (
+    VerifiedReceipt,
+    Witnesses,
+    log_key_of,
+    read_receipt,
+    read_witnesses,
+    stated_account,
+)
 from client_sdk.records import Records, raw_values
+from client_sdk.repeating import DEFAULT_RETRIES, repeated
 from client_sdk.result import Result, Timings, read_outputs
 from client_sdk.streaming import AsyncSource, Progress, stream_pieces
 from client_sdk.transport import KeyUnknownError, TlsFiles, Transport, counting
 from client_sdk.verification import accept_model, verify_answer
 from fhe_layers.inputs import request_inputs
+from protocol.accountability import DEFAULT_PURPOSE, DEFAULT_TENANT, Account
 from protocol.errors import (
     EncodingError,
     EnrolmentError,
@@ -56,7 +71,7 @@ from protocol.keys import KeyRequest
 from protocol.model import ModelCard
 from protocol.parameters import CkksParameters, Mode, Packing
 from protocol.plaintext import SALT_BYTES, PlaintextColumns
-from protocol.request import NONCE_BYTES, REQUEST_ID_BYTES, Request
+from protocol.request import EMPTY_LOG_HEAD, NONCE_BYTES, REQUEST_ID_BYTES, Request
 from wire import rpc
 from wire.inference import Response, ResponseAssembler, encode_request, outputs_digest
 from wire.models import (
@@ -107,10 +122,26 @@ class _Answer:
     """One verified and decrypted request."""
 
     evidence: Evidence
+    receipt: ProvenReceipt
+    countersigned: bool
     raw: Floats
     released: Floats
     soundness_bits: float
     timings: Timings
+
+
+@dataclass(frozen=True, eq=False)
+class _Messages:
+    """One request as it travels: the same bytes however often it is sent."""
+
+    request: Request
+    inputs: RequestInputs
+    account: Account
+    log_size: int
+
+    def encoded(self) -> Iterator[bytes]:
+        """Header, plaintext columns, ciphertexts."""
+        return encode_request(self.request, self.inputs, self.account, self.log_size)
 
 
 class AsyncClient:
@@ -135,6 +166,12 @@ class AsyncClient:
         plaintext: Collection[str] | None = None,
         seconds: float = DEFAULT_SECONDS,
         max_memory_bytes: int = MAX_MEMORY_BYTES,
+        tenant: str = DEFAULT_TENANT,
+        actor: str | None = None,
+        purpose: str = DEFAULT_PURPOSE,
+        log_key: NoteKey | str | None = None,
+        witnesses: Witnesses | None = None,
+        retries: int = DEFAULT_RETRIES,
         observer: Callable[[Phase], None] | None = None,
         meter: Meter | None = None,
     ) -> None:
@@ -161,13 +198,26 @@ class AsyncClient:
             seconds: time limit of each call.
             max_memory_bytes: what enrolment or one request may take, by the model's card; a model
                 that takes more is refused before anything is enrolled or encrypted.
+            tenant: the organisation on whose behalf it is asked, as receipts have it.
+            actor: the account or the device that asks, no person's name; what `client_id` becomes
+                as a token if None.
+            purpose: why, a code of HL7 v3 PurposeOfUse, such as TREAT; HOPERAT, operations, if
+                nobody says.
+            log_key: verifier key of the server's audit log, from its operator; if None, the one
+                with which the log was first met from this key store.
+            witnesses: a policy or the path of one: nothing is decrypted unless as many witnesses
+                have signed a log that holds the receipt.
+            retries: how often a request is sent again, the same, when the connection breaks.
             observer: called with each phase as it begins.
             meter: called with the part of a phase that is done, where that is known.
 
         Raises:
             ModelError: the digest is malformed.
-            ParameterError: the tolerance or the memory limit is not a positive number, or
-                `plaintext` is one text.
+            ParameterError: the tolerance or the memory limit is not a positive number, the retries
+                are a negative one, `plaintext` is one text, or tenant or actor fit no receipt.
+            ReceiptError: an unknown purpose.
+            NoteError: a malformed log key.
+            PolicyError: a file that is no policy.
             TransportError: a PEM file cannot be used, or a certificate came without its key.
         """
         if tolerance is not None and not tolerance > 0:  # NaN as well
@@ -176,8 +226,15 @@ class AsyncClient:
             raise ParameterError(f"plaintext: expected names of columns, such as ['{plaintext}']")
         if not max_memory_bytes > 0:
             raise ParameterError("the memory limit must be a positive number of bytes")
+        if retries < 0:
+            raise ParameterError(f"a request is sent again 0 times or more, not {retries}")
         tls = TlsFiles.of(ca, certificate, certificate_key)
         self._transport = Transport(target, tls, seconds)
+        self._account = stated_account(tenant, actor, purpose)
+        self._log = LogView(
+            self._transport, target, keys, log_key_of(log_key), read_witnesses(witnesses)
+        )
+        self._retries = retries
         self._target = target
         self._pinned = parse_digest(model)
         self._keys = keys
@@ -211,6 +268,11 @@ class AsyncClient:
     def client_id(self) -> str:
         """The client's name in keys and proof transcripts."""
         return self._client_id
+
+    @property
+    def log_key(self) -> str | None:
+        """Verifier key of the server's log that is in use; None before the first prediction."""
+        return None if self._log.key is None else self._log.key.encoded()
 
     async def close(self) -> None:
         """Close the connection and forget the secret key."""
@@ -261,8 +323,10 @@ class AsyncClient:
                     return (await self._enrol(served, snapshot)).key.digest
         raise KeyStoreError("the key store was rotated again and again: try later")
 
-    async def predict(self, records: Records, packing: str = "auto") -> Result:
-        """Encrypt records, have them evaluated, verify the proof, decrypt, release.
+    async def predict(
+        self, records: Records, packing: str = "auto", *, subject: str | None = None
+    ) -> Result:
+        """Encrypt records, have them evaluated, verify proof and receipt, decrypt, release.
 
         Columns that the card calls plaintext are sent in clear; all others are encrypted.
 
@@ -270,6 +334,9 @@ class AsyncClient:
             records: array (records, C), data frame, or dicts by column name.
             packing: 'batch', 'single', or 'auto': where both are offered, single for one record,
                 and for more while one by one is faster than a batch (`INPUTS_PER_SINGLE`).
+            subject: what you call the one subject whom all these records are about, such as a
+                patient's number; None if they are about several.  Receipts get a pseudonym, made
+                with a key in the key store; the identifier stays in this process.
 
         Raises:
             InputError: the records do not fit the model; nothing was sent.
@@ -279,9 +346,13 @@ class AsyncClient:
             EnrolmentError: the server no longer knows the enrolled key, which is forgotten: the
                 next call enrols afresh.
             VerificationError: an answer or its proof was refused; nothing was decrypted.
+            AuditError: a receipt, or the log it is in, was refused (`client_sdk.receipts`); the
+                same.
+            ConnectionLostError: the connection broke, and again in each repetition.
             DecryptionError: an impossible value was decrypted; nothing was released.
             BlindproofError: see `protocol.errors`.
         """
+        account = await self._account_of(subject)
         served = await self.model()
         raw = raw_values(served.card, records)
         chosen = chosen_packing(served.card, packing, len(raw))
@@ -291,7 +362,7 @@ class AsyncClient:
         size = 1 if chosen is Packing.SINGLE else served.card.profile(chosen).parameters.slots
         with counting() as carried:
             answers = [
-                await self._answer(served, chosen, raw[start : start + size])
+                await self._answer(served, chosen, raw[start : start + size], account)
                 for start in range(0, len(raw), size)
             ]
         released = np.concatenate([answer.released for answer in answers]) * served.card.unit
@@ -310,6 +381,8 @@ class AsyncClient:
             soundness_bits=min(answer.soundness_bits for answer in answers),
             model_digest=served.card.digest,
             evidence=tuple(answer.evidence for answer in answers),
+            receipts=tuple(answer.receipt for answer in answers),
+            countersigned=tuple(answer.countersigned for answer in answers),
             timings=Timings.total([answer.timings for answer in answers]),
             sent_bytes=carried.sent,
             received_bytes=carried.received,
@@ -335,6 +408,27 @@ class AsyncClient:
         async with contextlib.aclosing(answers):
             async for _, result in answers:
                 yield result
+
+    async def verify_receipt(self, path: str | Path) -> VerifiedReceipt:
+        """Verify a receipt file, and that the server's log still holds it.
+
+        Beyond `client_sdk.receipts.verify_receipt`, with this client's log key and witnesses: the
+        log of today has the same entry at the same place, and extends both the log of the receipt
+        and all that this client has seen.
+
+        Raises:
+            EncodingError, ReceiptError, NoteError: not a receipt file.
+            AuditError: the receipt or the log is refused.
+            TransportError: the server cannot be reached.
+        """
+        return await self._log.check(await asyncio.to_thread(read_receipt, path))
+
+    async def _account_of(self, subject: str | None) -> Account:
+        """Who asks, about whom: the identifier ends here."""
+        if subject is None:
+            return self._account
+        named = await asyncio.to_thread(self._keys.pseudonym, self._account.tenant, subject)
+        return replace(self._account, subject=named)
 
     def _check_plaintext(self, card: ModelCard) -> None:
         sent = (card.features[index].name for index in card.plaintext_features)
@@ -364,7 +458,9 @@ class AsyncClient:
         needed = enrolment_bytes(request)
         require_memory(needed, self._max_memory_bytes, f"enrolling {request.keys} public keys")
 
-    async def _answer(self, served: ServedCard, packing: Packing, raw: Floats) -> _Answer:
+    async def _answer(
+        self, served: ServedCard, packing: Packing, raw: Floats, account: Account
+    ) -> _Answer:
         """One request, to the end: raw values (records, C)."""
         card = served.card
         disclosing = disclosure_units(card, packing, len(raw))
@@ -381,6 +477,7 @@ class AsyncClient:
         clock = [time.perf_counter()]
         inputs = await asyncio.to_thread(_inputs, context, card, packing, raw)
         registration, key_digest = request_digests(card, served.registration_proof, enrolment)
+        log = await self._log.known()
         request = Request(
             request_id=secrets.token_bytes(REQUEST_ID_BYTES),
             nonce=secrets.token_bytes(NONCE_BYTES),
@@ -393,20 +490,24 @@ class AsyncClient:
             registration_digest=registration,
             input_digest=inputs.digest,
             plaintext_digest=inputs.plaintext_digest,
+            log_head=EMPTY_LOG_HEAD if log.head is None else log.head.digest,
         )
+        messages = _Messages(request, inputs, account, 0 if log.head is None else log.head.size)
         clock.append(time.perf_counter())
 
         self._observe(Phase.EXCHANGE)
         # The verifier needs the expanded words: made while the server works.
         expanding = asyncio.create_task(asyncio.to_thread(lambda: inputs.words))
         try:
-            response = await self._exchange(request, inputs)
+            response = await repeated(lambda: self._exchange(messages), self._retries)
         except KeyUnknownError as error:
             await asyncio.to_thread(self._keys.forget_enrolled_key, key_digest)
             raise EnrolmentError(
                 f"{error}.  The key is forgotten: the next prediction enrols afresh, or do it now "
                 "with client.enrol() or `blindproof enrol`"
             ) from error
+        except UnknownEntryError as error:
+            raise await self._log.explained(log, error) from error
         finally:
             await expanding
         clock.append(time.perf_counter())
@@ -420,43 +521,55 @@ class AsyncClient:
             response.outputs,
             response.proof,
         )
-        report = await asyncio.to_thread(verify_answer, evidence)
+        facts, soundness_bits = await asyncio.to_thread(_verified_facts, evidence, account)
+        receipt = await self._log.accept(response.receipt, facts, log)
         clock.append(time.perf_counter())
 
         # From here on, and nowhere before, the secret key meets what the server sent.
         self._observe(Phase.DECRYPT)
-        # Every slot is decrypted, the unused ones too: the more a value could be impossible, the
-        # surer `require_possible` is.
-        every = await asyncio.to_thread(decrypt, context, card, response.outputs)
-        clock.append(time.perf_counter())
+        receipt = await asyncio.to_thread(self._signed, receipt)
+        delivery = asyncio.create_task(self._log.countersign(receipt))
+        try:
+            # Every slot is decrypted, the unused ones too: the more a value could be impossible,
+            # the surer `require_possible` is.
+            every = await asyncio.to_thread(decrypt, context, card, response.outputs)
+            clock.append(time.perf_counter())
 
-        self._observe(Phase.RELEASE)
-        require_possible(every, card, packing)
-        exact = every[: len(raw)]
-        bounds = card.bounds(packing)
-        released = release(exact, bounds, snapshot.release_key, outputs_digest(response.outputs))
+            self._observe(Phase.RELEASE)
+            require_possible(every, card, packing)
+            exact = every[: len(raw)]
+            bounds = card.bounds(packing)
+            output_digest = outputs_digest(response.outputs)
+            released = release(exact, bounds, snapshot.release_key, output_digest)
+        finally:
+            countersigned = await delivery
         encrypting, exchanging, verifying, decrypting = np.diff(clock).tolist()
         timings = Timings(encrypting, exchanging, verifying, decrypting, response.timings)
         # The expanded words weigh much more than the seeds they are made from again when needed.
         kept = replace(evidence, inputs=inputs.compact())
-        return _Answer(kept, in_units(exact, bounds), released, report.bits, timings)
-
-    async def _exchange(self, request: Request, inputs: RequestInputs) -> Response:
-        """Send, and receive within the bounds the card sets."""
-        assembler = ResponseAssembler(request.card, request.packing, request.request_id)
-        expected = assembler.output_bytes + inputs.sent_bytes
-        traffic = Traffic(expected, self._meter)
-        messages = self._transport.exchange(
-            rpc.INFER, traffic.counted(encode_request(request, inputs))
+        return _Answer(
+            kept, receipt, countersigned, in_units(exact, bounds), released, soundness_bits, timings
         )
+
+    async def _exchange(self, messages: _Messages) -> Response:
+        """Send, and receive within the bounds the card sets."""
+        request = messages.request
+        assembler = ResponseAssembler(request.card, request.packing, request.request_id)
+        expected = assembler.output_bytes + messages.inputs.sent_bytes
+        traffic = Traffic(expected, self._meter)
+        received = self._transport.exchange(rpc.INFER, traffic.counted(messages.encoded()))
         try:
-            async for message in messages:
+            async for message in received:
                 assembler.add(traffic.count(message))
             return assembler.finish()
         except EncodingError as error:
             raise VerificationError(str(Check.CANONICAL), str(error)) from error
         finally:
-            await messages.aclose()
+            await received.aclose()
+
+    def _signed(self, receipt: ProvenReceipt) -> ProvenReceipt:
+        """With the client's signature, which says that the answer was verified."""
+        return replace(receipt, signed=receipt.signed.countersigned(self._keys.receipt_key()))
 
     async def _reserved(self, served: ServedCard, units: int) -> Snapshot:
         """Secrets of one epoch, with the disclosure of so many units reserved.
@@ -545,6 +658,14 @@ def _inputs(
         plaintext = PlaintextColumns(values, secrets.token_bytes(SALT_BYTES))
     ciphertexts = encrypt(context, card, packing, raw)
     return request_inputs(card, packing, len(raw), ciphertexts, plaintext)
+
+
+def _verified_facts(evidence: Evidence, account: Account) -> tuple[AnsweredFacts, float]:
+    """What the receipt of an answer must say, once its proof is verified; and its soundness."""
+    bits = verify_answer(evidence).bits
+    output_digest = outputs_digest(evidence.outputs)
+    facts = answered_facts(evidence.request, output_digest, evidence.proof, bits, account)
+    return facts, bits
 
 
 def _unobserved(phase: Phase) -> None:

@@ -13,16 +13,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from audit.signed_note import NoteKey
 from client_sdk.aio import DEFAULT_SECONDS, AsyncClient, Phase
 from client_sdk.aio import list_models as list_models_async
 from client_sdk.keystore import KeyStore
 from client_sdk.memory import MAX_MEMORY_BYTES
 from client_sdk.metering import Meter
 from client_sdk.pinning import parse_digest
+from client_sdk.receipts import VerifiedReceipt, Witnesses
 from client_sdk.records import Records
+from client_sdk.repeating import DEFAULT_RETRIES
 from client_sdk.result import Result
 from client_sdk.streaming import Archive, Piece, Progress, RequestPlan, Source, ask, in_order
 from client_sdk.streaming import pieces as cut
+from protocol.accountability import DEFAULT_PURPOSE, DEFAULT_TENANT
 from protocol.model import ModelCard
 from wire.models import ModelList
 
@@ -56,6 +60,12 @@ class Client:
         plaintext: Collection[str] | None = None,
         seconds: float = DEFAULT_SECONDS,
         max_memory_bytes: int = MAX_MEMORY_BYTES,
+        tenant: str = DEFAULT_TENANT,
+        actor: str | None = None,
+        purpose: str = DEFAULT_PURPOSE,
+        log_key: NoteKey | str | None = None,
+        witnesses: Witnesses | None = None,
+        retries: int = DEFAULT_RETRIES,
         observer: Callable[[Phase], None] | None = None,
         meter: Meter | None = None,
     ) -> None:
@@ -73,6 +83,12 @@ class Client:
             plaintext=plaintext,
             seconds=seconds,
             max_memory_bytes=max_memory_bytes,
+            tenant=tenant,
+            actor=actor,
+            purpose=purpose,
+            log_key=log_key,
+            witnesses=witnesses,
+            retries=retries,
             observer=observer,
             meter=meter,
         )
@@ -113,9 +129,20 @@ class Client:
         """Enrol fresh public keys; see `AsyncClient.enrol`."""
         return self._run(self._client.enrol())
 
-    def predict(self, records: Records, packing: str = "auto") -> Result:
+    @property
+    def log_key(self) -> str | None:
+        """Verifier key of the server's log that is in use; None before the first prediction."""
+        return self._client.log_key
+
+    def predict(
+        self, records: Records, packing: str = "auto", *, subject: str | None = None
+    ) -> Result:
         """Encrypt, send, verify, decrypt; see `AsyncClient.predict`."""
-        return self._run(self._client.predict(records, packing))
+        return self._run(self._client.predict(records, packing, subject=subject))
+
+    def verify_receipt(self, path: str | Path) -> VerifiedReceipt:
+        """Verify a receipt file against the server's log; see `AsyncClient.verify_receipt`."""
+        return self._run(self._client.verify_receipt(path))
 
     def stream(
         self,
@@ -137,7 +164,8 @@ class Client:
                 itself.  It is read in this thread, one request ahead.
             batch: records of a request, at most and by default what a ciphertext holds (N/2).
             packing: 'batch', 'single', or 'auto'; the same for every request.
-            evidence: a directory, made if missing, that gets an evidence file for each request.
+            evidence: a directory, made if missing, that gets an evidence file and a receipt file
+                for each request.
             progress: called after each request with the number of records answered.
 
         Raises:

@@ -1,16 +1,21 @@
 """The client's secrets on disk, encrypted under a passphrase.
 
     secrets.bin     scrypt and AES-256-GCM over: client identity, epoch, release key, ternary
-                    secrets, digests and epochs of the enrolled keys, units of disclosure
+                    secrets, digests and epochs of the enrolled keys, units of disclosure, and the
+                    key that signs receipts
     keys/*.key      enrolled public keys; used only if their digest is in secrets.bin
+    logs.bin        under the same key: the audit logs that were met, `client_sdk.log_memory`
+    pseudonyms/     keys of the subjects' pseudonyms, one for each tenant, `audit.pseudonyms`: apart
+                    from the rest, and not encrypted, so that each can be destroyed by itself
 
 There is one secret per ring, and the secrets of two rings are independent: models over different
 rings can be asked in turn, and each enrols keys of its own ring's secret.
 
-Rotation replaces everything but the identity and begins an epoch, under a fresh random name.  What
-belongs together is read together, as a `Snapshot`; what is written back names the epoch it belongs
-to and is refused in any other.  A rotation by another thread or process can therefore never pair an
-enrolled key with a secret it was not made from.
+Rotation replaces all secrets but the key that signs receipts, and begins an epoch, under a fresh
+random name; identity, logs and pseudonyms stay.  What belongs together is read together, as a
+`Snapshot`; what is written back names the epoch it belongs to and is refused in any other.  A
+rotation by another thread or process can therefore never pair an enrolled key with a secret it was
+not made from.
 
 Of what is secret, only the key derived from the passphrase stays in memory: the rest is decrypted
 when asked for.
@@ -36,6 +41,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from audit.errors import NoteError
+from audit.head import Head
+from audit.keys import KEY_BYTES as RECEIPT_KEY_BYTES
+from audit.keys import SigningKey
+from audit.pseudonyms import PseudonymKeys
+from audit.signed_note import NoteKey
+from client_sdk.log_memory import KnownLog, LogMemory
 from protocol.digests import DIGEST_BYTES
 from protocol.encoding import (
     Value,
@@ -53,7 +65,9 @@ from wire.stored_key import MAX_KEY_BYTES, Enrolment, decode_enrolment, encode_e
 
 PASSPHRASE_VARIABLE = "BLINDPROOF_PASSPHRASE"  # noqa: S105  (the name of a variable)
 FORMAT = "blindproof key store 3"
+LOGS_FORMAT = "blindproof known logs 1"
 MAX_STORE_BYTES = 16 << 20
+MAX_LOGS_BYTES = 16 << 20
 RELEASE_KEY_BYTES = 32
 EPOCH_BYTES = 16
 
@@ -64,6 +78,9 @@ once their uniform halves are expanded, which takes longer than reading them."""
 SCRYPT_LOG2_COST, SCRYPT_BLOCK, SCRYPT_LANES = 15, 8, 1
 """32 MiB and about a tenth of a second for each guess."""
 _SALT_BYTES, _NONCE_BYTES, _KEY_BYTES = 16, 12, 32
+
+_FIELDS_BEFORE_RECEIPTS = 6
+"""Of stores that were made before clients signed receipts; they are read as they are."""
 
 _Stamp: TypeAlias = tuple[int, int, int]
 
@@ -144,6 +161,7 @@ class _Secrets:
     ternary: tuple[tuple[Ring, bytes], ...] = ()  # (ring, int8 coefficients)
     enrolled: tuple[tuple[bytes, bytes], ...] = ()  # (digest, epoch), newest first
     disclosed: int = 0
+    receipt_key: bytes | None = None  # made when first used
 
     def value(self) -> Value:
         return (
@@ -153,11 +171,17 @@ class _Secrets:
             tuple((ring.value(), secret) for ring, secret in self.ternary),
             self.enrolled,
             self.disclosed,
+            self.receipt_key,
         )
 
     @classmethod
     def from_value(cls, value: Value) -> _Secrets:
-        client, epoch, release, ternary, enrolled, disclosed = expect_tuple(value, "secrets", 6)
+        parts = expect_tuple(value, "secrets")
+        if len(parts) == _FIELDS_BEFORE_RECEIPTS:
+            parts = (*parts, None)
+        client, epoch, release, ternary, enrolled, disclosed, signing = expect_tuple(
+            parts, "secrets", _FIELDS_BEFORE_RECEIPTS + 1
+        )
         pairs = [expect_tuple(pair, "secret", 2) for pair in expect_tuple(ternary, "secrets")]
         keys = [expect_tuple(pair, "key", 2) for pair in expect_tuple(enrolled, "enrolled keys")]
         return cls(
@@ -173,6 +197,7 @@ class _Secrets:
                 for digest, made_in in keys
             ),
             expect_int(disclosed, "disclosed values"),
+            None if signing is None else expect_bytes(signing, "receipt key", RECEIPT_KEY_BYTES),
         )
 
     @classmethod
@@ -180,8 +205,8 @@ class _Secrets:
         return cls(f"client-{secrets.token_hex(8)}")
 
     def rotated(self) -> _Secrets:
-        """The same client in a new epoch, with nothing of the old one."""
-        return _Secrets(self.client_id)
+        """The same client in a new epoch, with nothing of the old one but its signature."""
+        return _Secrets(self.client_id, receipt_key=self.receipt_key)
 
     def require(self, epoch: bytes) -> None:
         """Refuse what belongs to another epoch."""
@@ -343,9 +368,111 @@ class KeyStore:
         with self._locked():
             self._rotate(self._read())
 
+    def receipt_key(self) -> SigningKey:
+        """The key that signs receipts of answers this client has verified; made when first used.
+
+        Raises:
+            KeyStoreError: the store cannot be read or written.
+        """
+        secret = self._read().receipt_key
+        if secret is None:
+            fresh = SigningKey.generate().secret()
+
+            def keep(content: _Secrets) -> _Secrets:
+                return content if content.receipt_key else replace(content, receipt_key=fresh)
+
+            secret = self._update(keep).receipt_key
+        assert secret is not None  # noqa: S101 -- it was there or has just been kept
+        return SigningKey.from_secret(secret)
+
+    def pseudonym(self, tenant: str, identifier: str) -> bytes:
+        """What stands for a subject in receipts, 32 bytes: see `audit.pseudonyms`.
+
+        Args:
+            tenant: whose subject it is.
+            identifier: what the tenant calls the subject; it goes no further than this method.
+
+        Raises:
+            ReceiptError: an identifier that is empty or too long.
+            KeyStoreError: the key of the tenant's pseudonyms cannot be read or made.
+        """
+        with self._locked():
+            return self._pseudonyms.pseudonym(tenant, identifier)
+
+    def erase_pseudonyms(self, tenant: str) -> bool:
+        """Destroy the key of a tenant's pseudonyms; true if there was one.
+
+        No receipt of the tenant's can be linked to its subject any more; all verify as before.
+        Copies of the store are not reached.
+        """
+        with self._locked():
+            return self._pseudonyms.erase(tenant)
+
+    def known_log(self, address: str) -> KnownLog | None:
+        """The log of the server at an address; None before its first receipt was verified.
+
+        Raises:
+            KeyStoreError: what is remembered cannot be read, or was altered.
+        """
+        return self._read_logs().at(address)
+
+    def log(self, key: NoteKey) -> KnownLog:
+        """A log by its key.  Raises KeyStoreError, as `known_log`."""
+        return self._read_logs().of(key)
+
+    def advance_log(
+        self, address: str, seen: KnownLog, head: Head, *, pinned: bool = False
+    ) -> Head:
+        """Remember a verified head, if what is kept is still what was seen.
+
+        Several clients may share a store: whoever finds another head kept joins that one with its
+        own first, and tries again.  So the largest head stays, and two that cannot be joined are
+        never both accepted.
+
+        Args:
+            address: of the server whose log it is.
+            seen: what was read before.
+            head: joined to `seen.head`, and not smaller.
+            pinned: whether the log's key is from elsewhere than the server, so that it takes the
+                place of one that was remembered.
+
+        Returns:
+            What is kept now: `head`, unless it has to be joined.
+
+        Raises:
+            LogKeyError: the server's log is remembered under another key.
+            KeyStoreError: the store cannot be read or written.
+        """
+        with self._locked():
+            memory = self._read_logs()
+            advanced = memory.advanced(address, seen, head, pinned=pinned)
+            if advanced != memory:
+                self._write_logs(advanced)
+        return advanced.heads[seen.key]
+
+    def forget_log(self, address: str) -> None:
+        """Forget the log of a server, its key and how far it was verified.
+
+        Nothing that the server has shown so far holds it to its log then: only for one that was
+        lost or restored, and whose operator says so.
+
+        Raises:
+            KeyStoreError: the store cannot be read or written.
+        """
+        with self._locked():
+            self._write_logs(self._read_logs().without(address))
+
+    @property
+    def _pseudonyms(self) -> PseudonymKeys:
+        return PseudonymKeys(self._path / "pseudonyms")
+
     @property
     def _file(self) -> Path:
         return self._path / "secrets.bin"
+
+    @property
+    def _logs_file(self) -> Path:
+        return self._path / "logs.bin"
 
     def _key_path(self, digest: bytes) -> Path:
         return self._path / "keys" / f"{digest.hex()}.key"
@@ -460,6 +587,35 @@ class KeyStore:
         nonce = secrets.token_bytes(_NONCE_BYTES)
         ciphertext = self._cipher.encrypt(nonce, encode(content.value()), self._associated)
         write_private(self._file, encode((FORMAT, self._salt, nonce, ciphertext)))
+
+    def _read_logs(self) -> LogMemory:
+        try:
+            data = read_bounded(self._logs_file, MAX_LOGS_BYTES)
+        except FileNotFoundError:
+            return LogMemory()
+        except (OSError, EncodingError) as error:
+            raise KeyStoreError(f"{self._logs_file} cannot be read: {error}") from error
+        try:
+            form, nonce, ciphertext = expect_tuple(decode(data), "known logs", 3)
+            if form != LOGS_FORMAT:
+                raise EncodingError(f"not '{LOGS_FORMAT}'")
+            plain = self._cipher.decrypt(
+                expect_bytes(nonce, "nonce", _NONCE_BYTES),
+                expect_bytes(ciphertext, "ciphertext"),
+                encode((LOGS_FORMAT, self._salt)),
+            )
+            return LogMemory.from_value(decode(plain))
+        except (EncodingError, NoteError, InvalidTag) as error:
+            raise KeyStoreError(
+                f"{self._logs_file} was altered or is another store's: what this client knew of "
+                "audit logs is lost.  Remove the file to meet them anew, with their keys as log_key"
+            ) from error
+
+    def _write_logs(self, memory: LogMemory) -> None:
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        associated = encode((LOGS_FORMAT, self._salt))
+        ciphertext = self._cipher.encrypt(nonce, encode(memory.value()), associated)
+        write_private(self._logs_file, encode((LOGS_FORMAT, nonce, ciphertext)))
 
     @property
     def _associated(self) -> bytes:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from audit.proven_receipt import ProvenReceipt
 from client_sdk.evidence import Evidence, encode_evidence
 from protocol import links
 from protocol.model import ModelCard
@@ -85,6 +86,9 @@ class Result(_WithRawValues):
             public single-record answer, which is recomputed.
         model_digest: the pinned model.
         evidence: requests, answers and proofs.
+        receipts: of each request, in the same order, with the signatures of server and client.
+        countersigned: whether the server took the client's signature under each of them; what is
+            not taken is in the receipt all the same.
         timings: where the time went.
         sent_bytes, received_bytes: messages on the wire.
     """
@@ -99,6 +103,8 @@ class Result(_WithRawValues):
     soundness_bits: float
     model_digest: bytes
     evidence: tuple[Evidence, ...]
+    receipts: tuple[ProvenReceipt, ...]
+    countersigned: tuple[bool, ...]
     timings: Timings
     sent_bytes: int
     received_bytes: int
@@ -134,6 +140,11 @@ class Result(_WithRawValues):
         return self.evidence[0].proof
 
     @property
+    def receipt(self) -> ProvenReceipt:
+        """The receipt of the first request, which for up to N/2 records is the only one."""
+        return self.receipts[0]
+
+    @property
     def key_digests(self) -> tuple[bytes, ...]:
         """The enrolled keys answers are under, usually one; 32 zero bytes for a public model."""
         return tuple(dict.fromkeys(answer.request.key_digest for answer in self.evidence))
@@ -148,6 +159,20 @@ class Result(_WithRawValues):
             OSError: the file cannot be written.
         """
         write_private(Path(path), encode_evidence(self.evidence))
+
+    def save_receipt(self, path: str | Path) -> tuple[Path, ...]:
+        """Write the receipts, each as a file that `verify_receipt` checks; returns their paths.
+
+        One request's is written to the path.  Of several, the files are numbered from 1:
+        `receipt.json` becomes `receipt-1.json`, `receipt-2.json` and so on.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        paths = receipt_paths(Path(path), len(self.receipts))
+        for each, receipt in zip(paths, self.receipts, strict=True):
+            write_private(each, receipt.to_json().encode())
+        return paths
 
     def raw_values(self, *, i_understand_raw_values_can_reveal_the_key: bool) -> Floats:
         """Decrypted values without rounding and noise: float64 (records, J).
@@ -165,6 +190,13 @@ class Result(_WithRawValues):
             return self._raw.copy()
         except AttributeError:
             raise ValueError("a copied or restored result has no raw values") from None
+
+
+def receipt_paths(path: Path, receipts: int) -> tuple[Path, ...]:
+    """Where `Result.save_receipt` writes so many receipts."""
+    if receipts == 1:
+        return (path,)
+    return tuple(path.with_stem(f"{path.stem}-{number}") for number in range(1, receipts + 1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -181,7 +181,8 @@ class Archive:
         """Open.
 
         Args:
-            directory: where every request's evidence file goes; made if missing; None: nowhere.
+            directory: where every request's evidence and receipt go, in files of their own; made
+                if missing; None: nowhere.
             progress: told the number of records answered.
 
         Raises:
@@ -196,12 +197,13 @@ class Archive:
         """One request was answered.
 
         Raises:
-            EncodingError, OSError: its evidence cannot be written; see `Result.save`.
+            EncodingError, OSError: evidence or receipt cannot be written; see `Result.save`.
         """
         number = next(self._numbers)
         if self._directory is not None:
-            request_id = result.evidence[0].request.request_id.hex()
-            result.save(self._directory / f"{number:06d}-{request_id}.evidence")
+            name = f"{number:06d}-{result.evidence[0].request.request_id.hex()}"
+            result.save(self._directory / f"{name}.evidence")
+            result.save_receipt(self._directory / f"{name}.receipt.json")
         self._answered += len(result.values)
         if self._progress is not None:
             self._progress(self._answered)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,10 +17,15 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
+from audit.errors import LogUnavailableError, UnknownEntryError, WitnessError
 from protocol.errors import BlindproofError, EnrolmentError, ModelError, RequestError
 from wire import rpc
 
 MAX_DETAIL = 300
+
+RECONNECT_MILLISECONDS = 200
+"""Until the channel tries again after a first failure; calls fail at once meanwhile.  Shorter than
+the pauses between repetitions of a request (`client_sdk.repeating`)."""
 
 _StreamedCall: TypeAlias = (
     "grpc.aio.StreamUnaryCall[bytes, bytes] | grpc.aio.StreamStreamCall[bytes, bytes]"
@@ -40,14 +46,19 @@ _ERRORS: dict[rpc.Reason, type[BlindproofError]] = {
     rpc.Reason.MALFORMED: RequestError,
     rpc.Reason.REQUEST_REFUSED: RequestError,
     rpc.Reason.IDENTITY_REFUSED: RequestError,
+    rpc.Reason.RECEIPT_UNKNOWN: UnknownEntryError,
+    rpc.Reason.WITNESSES_MISSING: WitnessError,
+    rpc.Reason.AUDIT_UNAVAILABLE: LogUnavailableError,
 }
 
+_RECEIPT_ID = re.compile(r"[0-9a-f]{32}")
 
 _ADVICE: dict[grpc.StatusCode, str] = {
     grpc.StatusCode.UNAVAILABLE: (
         ".  Does a server listen there, is the certificate given as ca its authority's, and does "
         "its certificate name this host?"
     ),
+    grpc.StatusCode.UNIMPLEMENTED: ".  Is this server older than the client?",
     grpc.StatusCode.DEADLINE_EXCEEDED: ".  Allow more time, with seconds=... of the client",
 }
 
@@ -56,8 +67,17 @@ _REASON_ADVICE: dict[rpc.Reason, str] = {
 }
 
 
+_BROKEN_WRITE = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+"""What gRPC's asyncio client says, of itself, of a write that meets a broken connection (grpc issue
+36066), and of one that meets a call the server has ended."""
+
+
 class TransportError(BlindproofError):
     """The server cannot be reached, is not who it should be, or did not finish the call."""
+
+
+class ConnectionLostError(TransportError):
+    """The connection broke, or there was none: whether the server did the work is unknown."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +233,10 @@ class Transport:
             self._channel = grpc.aio.secure_channel(
                 self._target,
                 self._credentials,
-                options=(("grpc.max_receive_message_length", rpc.MAX_MESSAGE_BYTES),),
+                options=(
+                    ("grpc.max_receive_message_length", rpc.MAX_MESSAGE_BYTES),
+                    ("grpc.initial_reconnect_backoff_ms", RECONNECT_MILLISECONDS),
+                ),
             )
         return self._channel
 
@@ -252,10 +275,19 @@ def _translated(error: grpc.aio.AioRpcError, target: str) -> BlindproofError:
         reason = rpc.Reason(str(trailing.get(rpc.REASON_METADATA)))
     except ValueError:
         advice = _ADVICE.get(error.code(), "")
-        return TransportError(f"call to {target} failed ({error.code().name}): {text}{advice}")
+        broken_write = (error.code(), error.details()) == _BROKEN_WRITE
+        lost = broken_write or error.code() is grpc.StatusCode.UNAVAILABLE
+        failure = ConnectionLostError if lost else TransportError
+        return failure(f"call to {target} failed ({error.code().name}): {text}{advice}")
     kind = _ERRORS.get(reason, TransportError)
     advice = _REASON_ADVICE.get(reason, "")
-    return kind(f"the server declined ({reason}): {text}{advice}")
+    return kind(f"the server declined ({reason}): {text}{_recorded(trailing)}{advice}")
+
+
+def _recorded(trailing: grpc.aio.Metadata) -> str:
+    """Which receipt records a refusal, for messages; empty if none does."""
+    receipt_id = str(trailing.get(rpc.RECEIPT_METADATA))
+    return f" (receipt {receipt_id})" if _RECEIPT_ID.fullmatch(receipt_id) else ""
 
 
 def _sent(message: bytes) -> bytes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
+from audit.facts import AnsweredFacts, answered_facts
+from audit.receipt import Receipt
 from client_sdk.evidence import MAX_EVIDENCE_BYTES, Evidence, decode_evidence
 from client_sdk.pinning import parse_digest, require_pinned
+from protocol.accountability import Account
 from protocol.errors import EncodingError, EnrolmentError, ModelError, VerificationError
 from protocol.model import ModelCard
 from protocol.parameters import Mode, Packing
@@ -31,7 +34,11 @@ from zk_layers.verify import (
 
 @dataclass(frozen=True)
 class VerifiedAnswer:
-    """What an evidence file proves of one answer."""
+    """What an evidence file proves of one answer.
+
+    Attributes:
+        facts: what its receipt says, but for the account, which evidence does not have.
+    """
 
     request_id: bytes
     client_id: str
@@ -43,6 +50,24 @@ class VerifiedAnswer:
     output_digest: bytes
     soundness_bits: float
     precision_bits: float
+    facts: AnsweredFacts = field(repr=False)
+
+    def require_receipt(self, receipt: Receipt) -> None:
+        """Refuse a receipt that is not of this answer.
+
+        Who asked, for whom and why, only the receipt says: evidence has no account.
+
+        Raises:
+            ReceiptMismatchError: naming the field.
+        """
+        stated = replace(
+            self.facts,
+            tenant=receipt.tenant,
+            actor=receipt.actor,
+            purpose=receipt.purpose,
+            subject=receipt.subject,
+        )
+        stated.require_in(receipt)
 
 
 def accept_model(
@@ -162,6 +187,7 @@ def _verified(evidence: Evidence, pinned: bytes, pinned_key: bytes | None) -> Ve
         verify_enrolment(evidence.enrolment.key, evidence.enrolment.proof)
     # Expanded inputs weigh many times what is in the file: one answer's at a time.
     report = verify_answer(replace(evidence, inputs=evidence.inputs.compact()))
+    output_digest = outputs_digest(evidence.outputs)
     return VerifiedAnswer(
         request_id=request.request_id,
         client_id=request.client_id,
@@ -170,7 +196,8 @@ def _verified(evidence: Evidence, pinned: bytes, pinned_key: bytes | None) -> Ve
         key_digest=request.key_digest,
         packing=request.packing,
         records=request.records,
-        output_digest=outputs_digest(evidence.outputs),
+        output_digest=output_digest,
         soundness_bits=report.bits,
         precision_bits=request.card.bounds(request.packing).precision_bits,
+        facts=answered_facts(request, output_digest, evidence.proof, report.bits, Account()),
     )

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from audit.signed_note import NoteKey
 from client_sdk.aio import AsyncClient, Phase
 from client_sdk.client import Client
 from client_sdk.ephemeral import EphemeralKeyStore
 from client_sdk.keystore import KeyStore
 from client_sdk.metering import Meter
 from client_sdk.pinning import parse_digest
-from client_sdk.progress import PhaseProgress
+from client_sdk.receipts import VerifiedReceipt, Witnesses
 from client_sdk.records import Records
 from client_sdk.result import Result
 from client_sdk.streaming import AsyncSource, RequestPlan, Source, pieces, stream_pieces
@@ -42,6 +43,8 @@ from protocol.model import ModelCard
 if TYPE_CHECKING:
     import pandas as pd
 
+    from client_sdk.progress import PhaseProgress
+
 
 class ClientOptions(TypedDict, total=False):
     """What else `AsyncClient` takes; see there."""
@@ -56,6 +59,12 @@ class ClientOptions(TypedDict, total=False):
     plaintext: Collection[str] | None
     seconds: float
     max_memory_bytes: int
+    tenant: str
+    actor: str | None
+    purpose: str
+    log_key: NoteKey | str | None
+    witnesses: Witnesses | None
+    retries: int
     observer: Callable[[Phase], None] | None
     meter: Meter | None
 
@@ -76,6 +85,8 @@ class _Watch:
     @contextlib.contextmanager
     def showing(self, requests: int) -> Iterator[None]:
         """Draw a bar for so many requests."""
+        from client_sdk.progress import PhaseProgress  # rich: for those who watch
+
         with PhaseProgress() as bar:
             bar.expect(requests)
             self._bar = bar
@@ -276,26 +287,40 @@ class VerifiedModel(_Estimator):
         return self._card
 
     @property
+    def log_key(self) -> str | None:
+        """Verifier key of the server's log that is in use; None before the first prediction."""
+        return self._client.log_key
+
+    def verify_receipt(self, path: str | Path) -> VerifiedReceipt:
+        """Verify a receipt file against the server's log; see `AsyncClient.verify_receipt`."""
+        return self._client.verify_receipt(path)
+
+    @property
     def last_result(self) -> Result | None:
-        """What proves the latest prediction: values, error bound, evidence to save, timings.
+        """What proves the latest prediction: values, error bound, evidence and receipts to save.
 
         None before the first one, and after one that failed.
         """
         return self._last
 
-    def predict(self, X: Records) -> Table:
+    def predict(self, X: Records, *, subject: str | None = None) -> Table:
         """Verified labels (records,) in their own type, or a regression's values.
 
         A regression gives float64 (records,), (records, J) if the model has J > 1 outputs.
 
+        Args:
+            X: records.
+            subject: whom all of them are about, for the receipt; see `AsyncClient.predict`.
+
         Raises:
             InputError: the records do not fit the model; nothing was sent.
             VerificationError: an answer or its proof was refused; nothing was decrypted.
+            AuditError: a receipt was refused; the same.
             BlindproofError: see `AsyncClient.predict`.
         """
-        return self.answer(X).predictions
+        return self.answer(X, subject=subject).predictions
 
-    def predict_proba(self, X: Records) -> Table:
+    def predict_proba(self, X: Records, *, subject: str | None = None) -> Table:
         """Verified probabilities (records, labels), in the order of `classes_`.
 
         Raises:
@@ -303,9 +328,9 @@ class VerifiedModel(_Estimator):
             BlindproofError: see `predict`.
         """
         require_probabilities(self.card)
-        return self.answer(X).probabilities
+        return self.answer(X, subject=subject).probabilities
 
-    def decision_function(self, X: Records) -> Table:
+    def decision_function(self, X: Records, *, subject: str | None = None) -> Table:
         """Verified values that a label is chosen by: (records,) of one output, else (records, J).
 
         Raises:
@@ -313,16 +338,16 @@ class VerifiedModel(_Estimator):
             BlindproofError: see `predict`.
         """
         require_decision_values(self.card)
-        return self.answer(X).decision_values
+        return self.answer(X, subject=subject).decision_values
 
-    def predict_frame(self, X: Records) -> pd.DataFrame:
+    def predict_frame(self, X: Records, *, subject: str | None = None) -> pd.DataFrame:
         """Everything about every record, with the records' index; see `Answer.frame`.
 
         Raises:
             MissingPackageError: pandas is not installed.
             BlindproofError: see `predict`.
         """
-        return self.answer(X).frame()
+        return self.answer(X, subject=subject).frame()
 
     def score(self, X: Records, y: Sequence[object] | Table) -> float:
         """Accuracy of a classification, R^2 of a regression, on verified predictions.
@@ -333,7 +358,7 @@ class VerifiedModel(_Estimator):
         """
         return _score(self.card, self.predict(X), y)
 
-    def answer(self, X: Records) -> Answer:
+    def answer(self, X: Records, *, subject: str | None = None) -> Answer:
         """One prediction from which labels, probabilities and all else can be had at no cost.
 
         Raises:
@@ -342,7 +367,7 @@ class VerifiedModel(_Estimator):
         card = self.card
         self._last = None  # a failure leaves no older evidence that could be taken for its own
         with self._connection.showing(card, X):
-            self._last = self._client.predict(X, self._connection.packing)
+            self._last = self._client.predict(X, self._connection.packing, subject=subject)
         return Answer.to(X, card, self._last)
 
     def stream(
@@ -443,37 +468,46 @@ class AsyncVerifiedModel(_Estimator):
         return self._card
 
     @property
+    def log_key(self) -> str | None:
+        """See `VerifiedModel.log_key`."""
+        return self._client.log_key
+
+    async def verify_receipt(self, path: str | Path) -> VerifiedReceipt:
+        """See `VerifiedModel.verify_receipt`."""
+        return await self._client.verify_receipt(path)
+
+    @property
     def last_result(self) -> Result | None:
         """What proves the latest prediction that has ended."""
         return self._last
 
-    async def predict(self, X: Records) -> Table:
+    async def predict(self, X: Records, *, subject: str | None = None) -> Table:
         """See `VerifiedModel.predict`."""
-        return (await self.answer(X)).predictions
+        return (await self.answer(X, subject=subject)).predictions
 
-    async def predict_proba(self, X: Records) -> Table:
+    async def predict_proba(self, X: Records, *, subject: str | None = None) -> Table:
         """See `VerifiedModel.predict_proba`."""
         require_probabilities(await self.connect())
-        return (await self.answer(X)).probabilities
+        return (await self.answer(X, subject=subject)).probabilities
 
-    async def decision_function(self, X: Records) -> Table:
+    async def decision_function(self, X: Records, *, subject: str | None = None) -> Table:
         """See `VerifiedModel.decision_function`."""
         require_decision_values(await self.connect())
-        return (await self.answer(X)).decision_values
+        return (await self.answer(X, subject=subject)).decision_values
 
-    async def predict_frame(self, X: Records) -> pd.DataFrame:
+    async def predict_frame(self, X: Records, *, subject: str | None = None) -> pd.DataFrame:
         """See `VerifiedModel.predict_frame`."""
-        return (await self.answer(X)).frame()
+        return (await self.answer(X, subject=subject)).frame()
 
     async def score(self, X: Records, y: Sequence[object] | Table) -> float:
         """See `VerifiedModel.score`."""
         return _score(await self.connect(), await self.predict(X), y)
 
-    async def answer(self, X: Records) -> Answer:
+    async def answer(self, X: Records, *, subject: str | None = None) -> Answer:
         """See `VerifiedModel.answer`.  Several may be awaited at a time."""
         card = await self.connect()
         with self._connection.showing(card, X):
-            result = await self._client.predict(X, self._connection.packing)
+            result = await self._client.predict(X, self._connection.packing, subject=subject)
         self._last = result
         return Answer.to(X, card, result)
 

@@ -16,6 +16,7 @@ DEFAULT_PURPOSE = "HOPERAT"
 MAX_TOKEN = 128
 TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]*")
 """Texts of receipts: neither a sentence nor a mail address fits by accident."""
+_DIGESTED = "sha256:"
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,14 @@ class Account:
 
 
 def actor_token(client_id: str) -> str:
-    """A client's identity where a token is needed: itself, or a digest of it."""
-    if len(client_id) <= MAX_TOKEN and TOKEN.fullmatch(client_id):
+    """A client's identity where a token is needed: itself, or a digest of it.
+
+    No two identities have the same: one that looks like a digest is digested too.
+    """
+    fits = len(client_id) <= MAX_TOKEN and TOKEN.fullmatch(client_id) is not None
+    if fits and not client_id.startswith(_DIGESTED):
         return client_id
-    return f"sha256:{hashlib.sha256(client_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return f"{_DIGESTED}{hashlib.sha256(client_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def idempotency_digest(client_id: str, request_id: bytes) -> bytes:

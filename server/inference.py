@@ -26,7 +26,14 @@ from protocol.parameters import Mode, Packing
 from server import networks
 from server.jobs import Job
 from server.stages import StageClock
-from wire.inference import BatchOutputs, Outputs, Response, SingleOutputs
+from wire.inference import (
+    BatchOutputs,
+    Outputs,
+    Response,
+    SingleOutputs,
+    join_outputs,
+    output_shapes,
+)
 from zk_layers.layers.linear import (
     BatchLinearRelation,
     LinearWitness,
@@ -35,6 +42,7 @@ from zk_layers.layers.linear import (
 )
 from zk_layers.network import NetworkWitness
 from zk_layers.prove import prove_linear
+from zk_layers.soundness import SoundnessReport, extension_terms, report_of, soundness
 
 SECRET_BYTES = 32
 
@@ -55,12 +63,13 @@ class Sanitised:
 
 
 class InferenceEngine:
-    """The honest server's work on one job.  Holds two keys and no state: threads may share it."""
+    """The honest server's work on one job.  Threads may share it: it remembers no request."""
 
     def __init__(self, secret: bytes) -> None:
         """Derive the engine's keys from the server's secret (32 bytes)."""
         self._sanitiser_key = hmac.digest(secret, b"blindproof sanitiser", hashlib.sha256)
         self.prover_key = hmac.digest(secret, b"blindproof prover", hashlib.sha256)
+        self._soundness: dict[tuple[bytes, Packing], float] = {}
 
     def answer(self, job: Job) -> Response:
         """Evaluate and prove.
@@ -135,6 +144,32 @@ class InferenceEngine:
         if witness is None:
             return networks.prove_public(job, outputs, sanitised.kept)
         return networks.prove(job, outputs, witness, self.prover_key)
+
+    def soundness_bits(self, job: Job, response: Response) -> float | None:
+        """What the proof of an answer is worth to who verifies it; None if there is none.
+
+        It follows from the relation's public parameters, the same for all requests of a model in
+        one packing: computed once.
+        """
+        if not response.proof:
+            return None
+        key = job.bundle.digest, job.request.packing
+        if key not in self._soundness:
+            self._soundness[key] = _soundness(job).bits
+        return self._soundness[key]
+
+
+def _soundness(job: Job) -> SoundnessReport:
+    """As the client's verifier reports it, whatever words are in the outputs."""
+    card, packing = job.bundle.card, job.request.packing
+    zeros = [np.zeros(shape, dtype=np.uint64) for shape in output_shapes(card, packing)]
+    outputs = join_outputs(card, packing, zeros)
+    if isinstance(outputs, SingleOutputs) or job.bundle.card.linear:
+        return soundness(answer_relation(job, outputs))
+    if job.bundle.card.mode is Mode.PRIVATE:
+        return soundness(networks.answer_relation(job, outputs))
+    statement = networks.public_statement(job, outputs)
+    return report_of(extension_terms(statement.soundness_terms(), statement.moduli))
 
 
 def answer_relation(job: Job, outputs: Outputs) -> BatchLinearRelation | SingleLinearRelation:

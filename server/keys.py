@@ -99,25 +99,34 @@ class EnrolledKeyStore:
         self._limit_bytes = limit_bytes
         self._cached: OrderedDict[bytes, EnrolledKey] = OrderedDict()
         self._lock = threading.Lock()
+        self._adding = threading.Lock()
 
-    def add(self, key: EnrolledKey) -> bytes:
+    def add(self, key: EnrolledKey, before: Callable[[], None] | None = None) -> bytes:
         """Keep a verified key and return its digest.
 
         A known key is written again, which repairs a damaged file.
 
+        Args:
+            key: verified.
+            before: called once there is a place for the key and before it can be used; if it fails,
+                the key is not kept.
+
         Raises:
             Refusal: the store is full (keys-full).
         """
-        with self._lock:
+        with self._adding:
             path = self._path(key.digest)
             stored = [file.stat().st_size for file in self._directory.glob("*.key")]
             encoded = encode_key(key)
             full = len(stored) >= self._limit or sum(stored) + len(encoded) > self._limit_bytes
             if full and not path.exists():
                 raise Refusal(Reason.KEYS_FULL, f"{len(stored)} keys are enrolled: store full")
+            if before is not None:
+                before()
             write_private(path, encoded)
+        with self._lock:
             self._remember(key)
-            return key.digest
+        return key.digest
 
     def get(self, digest: bytes) -> EnrolledKey:
         """The key of a digest.

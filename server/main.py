@@ -7,7 +7,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import grpc
@@ -19,13 +19,19 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]  # not in its stubs
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
+from audit.recorder import Observer
 from protocol.errors import BlindproofError
+from server.audit_service import AuditService
+from server.calls import Calls
 from server.inference import SECRET_BYTES, InferenceEngine
 from server.keys import EnrolledKeyStore
 from server.registry import ModelRegistry
 from server.service import Service
 from server.settings import ServerSettings
 from server.storage import StorageError, reading
+from server.trail import Trail
+from server.trail_files import TrailFiles, default_origin, open_trail_files
+from server.trail_tasks import page, sweeping, witnesses
 from wire import rpc
 from wire.files import (
     make_private_directory,
@@ -33,6 +39,7 @@ from wire.files import (
     write_private,
 )
 
+_SERVICES = (rpc.MODEL_SERVICE, rpc.KEY_SERVICE, rpc.INFERENCE_SERVICE, rpc.AUDIT_SERVICE)
 _log = structlog.get_logger("blindproof.server")
 
 
@@ -57,16 +64,19 @@ def engine_of(settings: ServerSettings) -> InferenceEngine:
 
 @asynccontextmanager
 async def running(
-    settings: ServerSettings, engine: InferenceEngine | None = None
+    settings: ServerSettings,
+    engine: InferenceEngine | None = None,
+    observer: Observer | None = None,
 ) -> AsyncIterator[str]:
     """Serve while the context lasts; yields the address (host:port) once calls are accepted.
 
     Args:
         settings: see `ServerSettings`.
         engine: what answers requests; the honest engine unless a test or the demonstration says so.
+        observer: called at each step of the commit of a receipt, from any thread; for tests.
 
     Raises:
-        ServerError: certificate, key, directories or address cannot be used.
+        ServerError: certificate, key, directories, audit trail or address cannot be used.
     """
     credentials = _credentials(settings)
     if not settings.models.is_dir():
@@ -83,8 +93,20 @@ async def running(
             settings.max_enrolled_bytes,
         )
     engine = engine or engine_of(settings)
-    with ThreadPoolExecutor(settings.compute_threads, "blindproof-compute") as executor:
-        service = Service(settings, registry, keys, engine, executor)
+    async with AsyncExitStack() as stack:
+        # Taken down in the reverse order: calls first, then what records them.
+        files = _trail_files(settings)
+        stack.callback(files.close)
+        trail = Trail(files, settings.tenant, settings.time_source, observer)
+        stack.push_async_callback(trail.close)
+        executor = stack.enter_context(
+            ThreadPoolExecutor(settings.compute_threads, "blindproof-compute")
+        )
+        calls = Calls(settings.request_seconds, trail)
+        with _starting(settings.state):
+            await stack.enter_async_context(sweeping(settings, files))
+            cosigning = await stack.enter_async_context(witnesses(settings, files))
+            await stack.enter_async_context(page(settings, files))
         server = grpc.aio.server(
             options=(
                 ("grpc.max_receive_message_length", rpc.MAX_MESSAGE_BYTES),
@@ -93,7 +115,17 @@ async def running(
         )
         health = health_aio.HealthServicer()
         add_HealthServicer_to_server(health, server)
-        server.add_generic_rpc_handlers(tuple(service.handlers()))
+        service = Service(
+            settings,
+            registry=registry,
+            keys=keys,
+            engine=engine,
+            executor=executor,
+            trail=trail,
+            calls=calls,
+        )
+        audit = AuditService(trail, calls, cosigning)
+        server.add_generic_rpc_handlers((*service.handlers(), *audit.handlers()))
         host, _, _ = settings.listen.rpartition(":")
         try:
             port = server.add_secure_port(settings.listen, credentials)
@@ -101,18 +133,37 @@ async def running(
             raise ServerError(f"cannot listen on {settings.listen}") from error
         await server.start()
         try:
-            for name in ("", rpc.MODEL_SERVICE, rpc.KEY_SERVICE, rpc.INFERENCE_SERVICE):
+            for name in ("", *_SERVICES):
                 await health.set(name, health_pb2.HealthCheckResponse.SERVING)
             address = f"{host}:{port}"
             if settings.address_file is not None:
                 with _starting(settings.address_file):
                     write_private(settings.address_file, address.encode())
-            _log.info("serving", address=address, models=len(models), server_id=settings.server_id)
+            _log.info(
+                "serving",
+                address=address,
+                models=len(models),
+                server_id=settings.server_id,
+                log_key=files.log_key.encoded(),
+            )
             yield address
         finally:
             await health.enter_graceful_shutdown()
             await server.stop(settings.shutdown_seconds)
+            await calls.end()
             _log.info("stopped")
+
+
+def _trail_files(settings: ServerSettings) -> TrailFiles:
+    """Raises ServerError."""
+    with _starting(settings.state):
+        return open_trail_files(
+            settings.state,
+            settings.audit_database,
+            settings.audit_archive,
+            origin=settings.audit_origin or default_origin(settings.server_id),
+            checkpoint=settings.audit_checkpoint,
+        )
 
 
 async def serve(settings: ServerSettings) -> None:

@@ -20,13 +20,17 @@ from server.jobs import keys_used
 from server.networks import pads_committed, polynomials_copied, tensors_kept
 from server.refusals import Refusal
 from wire.framing import WORD_BYTES
-from wire.inference import input_words, output_shapes
+from wire.inference import input_ciphertexts, input_words, output_shapes
 from wire.rpc import Reason
 
-_COPIES_OF_OUTPUTS = 3
-"""Bare, sanitised, and as messages."""
-_COPIES_OF_KEYS = 2
-"""b as received, and a once expanded."""
+_COPIES_OF_OUTPUTS = 4
+"""Bare, sanitised, as messages, and as one object for the archive."""
+_COPIES_OF_REQUEST = 2
+"""As messages, and as one object for the archive."""
+_COPIES_OF_SEALED_REQUEST = 3
+"""That object, what it is sealed to, and the same as it is written."""
+_COPIES_OF_KEYS = 5
+"""b as received, a once expanded; b three times while it is made into one object."""
 _COPIES_OF_PAIRS = 4
 """(b, a) stacked for the sanitiser, and again for the proof."""
 _LINEAR_FAMILIES = 4
@@ -66,12 +70,13 @@ class MemoryBudget:
 def inference_bytes(card: ModelCard, packing: Packing) -> int:
     """Words of one request.
 
-    Inputs, outputs and, as far as the model has them, the key pairs that hide the outputs, the
-    tensors the proof starts from, those it copies for a step, and the proof's codewords.
+    Inputs as words and as they are archived, outputs and, as far as the model has them, the key
+    pairs that hide the outputs, the tensors the proof starts from, those it copies for a step, and
+    the proof's codewords.
     """
     parameters = card.profile(packing).parameters
     polynomial = len(parameters.moduli) * parameters.ring_degree
-    words = input_words(card, packing)
+    words = input_words(card, packing) + _archived_words(card, packing)
     words += _COPIES_OF_OUTPUTS * sum(map(math.prod, output_shapes(card, packing)))
     if card.mode is Mode.PRIVATE:
         words += _COPIES_OF_PAIRS * keys_used(card, packing) * polynomial
@@ -82,6 +87,16 @@ def inference_bytes(card: ModelCard, packing: Packing) -> int:
         words += polynomial * sum(tensor.units * tensor.polys for tensor in kept)
         words += polynomial * polynomials_copied(card, packing)
     return WORD_BYTES * words
+
+
+def _archived_words(card: ModelCard, packing: Packing) -> int:
+    """What a request takes beside its words: as it travelled, and on the way to the archive."""
+    parameters = card.profile(packing).parameters
+    words = input_ciphertexts(card, packing) * len(parameters.moduli) * parameters.ring_degree
+    if not card.plaintext_features:
+        return _COPIES_OF_REQUEST * words
+    records = parameters.slots if packing is Packing.BATCH else 1
+    return _COPIES_OF_SEALED_REQUEST * (words + len(card.plaintext_features) * records)
 
 
 def codeword_words(card: ModelCard, packing: Packing) -> int:

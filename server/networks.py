@@ -19,7 +19,7 @@ from server.jobs import Job
 from wire.inference import BatchOutputs
 from zk_layers.network import NetworkRelation, NetworkWitness, network_relation
 from zk_layers.prove import prove_network, prove_public_network
-from zk_layers.public_network import public_network
+from zk_layers.public_network import PublicNetwork, public_network
 from zk_layers.reduction.schedule import schedule_of
 from zk_layers.reduction.speaker import copied_polynomials, kept_tensors
 
@@ -97,5 +97,9 @@ def answer_relation(job: Job, outputs: BatchOutputs) -> NetworkRelation:
 
 def prove_public(job: Job, outputs: BatchOutputs, kept: Mapping[int, Words]) -> bytes:
     """The proof of a public answer: sum-checks, nothing hidden."""
-    statement = public_network(job.request, job.inputs, outputs.words)
-    return prove_public_network(statement, kept)
+    return prove_public_network(public_statement(job, outputs), kept)
+
+
+def public_statement(job: Job, outputs: BatchOutputs) -> PublicNetwork:
+    """What a public answer claims."""
+    return public_network(job.request, job.inputs, outputs.words)

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import grpc
 
+from audit.errors import (
+    ArchiveUnavailableError,
+    LogStateError,
+    LogUnavailableError,
+    ObjectDamagedError,
+    ObjectErasedError,
+    ObjectMissingError,
+    UnknownEntryError,
+    WitnessError,
+)
 from protocol.errors import (
     BlindproofError,
     EncodingError,
@@ -33,6 +43,23 @@ _STATUS = {
 }
 
 
+_REASONS: tuple[tuple[type[BlindproofError], Reason], ...] = (
+    (EncodingError, Reason.MALFORMED),
+    (VerificationError, Reason.PROOF_REFUSED),
+    (EnrolmentError, Reason.KEY_UNFIT),
+    (UnknownEntryError, Reason.RECEIPT_UNKNOWN),
+    (WitnessError, Reason.WITNESSES_MISSING),
+)
+_TRAIL_FAILURES = (
+    ArchiveUnavailableError,
+    LogStateError,
+    LogUnavailableError,
+    ObjectDamagedError,
+    ObjectErasedError,
+    ObjectMissingError,
+)
+
+
 class Refusal(BlindproofError):  # noqa: N818  (an answer, not a fault of this process)
     """A call the server declines, with the reason it gives."""
 
@@ -54,10 +81,9 @@ def as_refusal(error: Exception) -> Refusal:
         return Refusal(Reason.TOO_SLOW, "the call took longer than this server allows")
     if isinstance(error, StorageError) or not isinstance(error, BlindproofError):
         return Refusal(Reason.INTERNAL, "internal error")
-    if isinstance(error, EncodingError):
-        return Refusal(Reason.MALFORMED, str(error))
-    if isinstance(error, VerificationError):
-        return Refusal(Reason.PROOF_REFUSED, str(error))
-    if isinstance(error, EnrolmentError):
-        return Refusal(Reason.KEY_UNFIT, str(error))
+    if isinstance(error, _TRAIL_FAILURES):
+        return Refusal(Reason.AUDIT_UNAVAILABLE, "the audit trail cannot be used now: try later")
+    for kind, reason in _REASONS:
+        if isinstance(error, kind):
+            return Refusal(reason, str(error))
     return Refusal(Reason.REQUEST_REFUSED, str(error))

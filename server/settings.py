@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from audit.receipt import TimeSource
+from protocol.accountability import DEFAULT_TENANT, MAX_TOKEN, TOKEN
 from protocol.errors import BlindproofError
 from protocol.parameters import MAX_IDENTITY
 
@@ -46,6 +56,19 @@ class ServerSettings(BaseSettings):
         max_enrolled_bytes: what they may take on disk; one for a linear model has about 0.2 MB for
             each output, one for a deep network tens of megabytes.
         shutdown_seconds: time running calls get to end when the server stops.
+        tenant: the organisation whose calls are served; calls for another one are refused.
+        time_source: where this machine's time is from, for receipts: system, ntp or ptp.
+        audit_database: URL of the database of the audit log; a file in `state` if None.
+        audit_archive: path or URL of the archive; a directory in `state` if None.
+        audit_origin: the log's name, bound to its key by who pins it; made from `server_id` if
+            None.
+        audit_checkpoint: file of a checkpoint that was kept elsewhere; the server only starts with
+            a log that extends it.
+        audit_requests_days, audit_responses_days: for how long requests and answers stay in the
+            archive; for as long as the log if None.  Receipts always stay.
+        audit_witnesses: file of the witnesses that cosign the log.
+        audit_page: host:port of the page that shows the trail; there is none if None.
+        audit_page_token: file of the page's token, made if it is missing; in `state` if None.
     """
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True)
@@ -69,13 +92,38 @@ class ServerSettings(BaseSettings):
     max_enrolled_keys: PositiveInt = 10_000
     max_enrolled_bytes: PositiveInt = 64 << 30
     shutdown_seconds: PositiveFloat = 10.0
+    tenant: str = DEFAULT_TENANT
+    time_source: TimeSource = TimeSource.SYSTEM
+    audit_database: str | None = None
+    audit_archive: str | None = None
+    audit_origin: str | None = None
+    audit_checkpoint: Path | None = None
+    audit_requests_days: NonNegativeFloat | None = None
+    audit_responses_days: NonNegativeFloat | None = None
+    audit_witnesses: Path | None = None
+    audit_page: str | None = None
+    audit_page_token: Path | None = None
 
-    @field_validator("listen")
+    @field_validator("listen", "audit_page")
     @classmethod
-    def _is_address(cls, value: str) -> str:
-        match = _ADDRESS.fullmatch(value)
-        if match is None or int(match["port"]) > _LARGEST_PORT:
+    def _is_address(cls, value: str | None) -> str | None:
+        match = None if value is None else _ADDRESS.fullmatch(value)
+        if value is not None and (match is None or int(match["port"]) > _LARGEST_PORT):
             raise ValueError(f"expected host:port with a port up to {_LARGEST_PORT}")
+        return value
+
+    @field_validator("tenant")
+    @classmethod
+    def _is_token(cls, value: str) -> str:
+        if len(value) > MAX_TOKEN or TOKEN.fullmatch(value) is None:
+            raise ValueError(f"expected at most {MAX_TOKEN} letters, digits or . _ : / + -")
+        return value
+
+    @field_validator("audit_requests_days", "audit_responses_days")
+    @classmethod
+    def _is_finite(cls, value: float | None) -> float | None:
+        if value is not None and not math.isfinite(value):
+            raise ValueError("expected a number of days")
         return value
 
 

@@ -36,6 +36,22 @@ def parse(kind: type[AnyMessage], data: bytes) -> AnyMessage:
     return message
 
 
+def parse_exactly(kind: type[AnyMessage], data: bytes) -> AnyMessage:
+    """Parse a message that is archived as it came: nothing is in it that nobody looks at.
+
+    Raises:
+        EncodingError: not a message of this kind; or fields are unknown, given twice, or longer
+            than they need be.
+    """
+    message = parse(kind, data)
+    message.DiscardUnknownFields()
+    if message.ByteSize() != len(data):
+        raise EncodingError(
+            f"{len(data) - message.ByteSize()} bytes of a {kind.__name__} say nothing"
+        )
+    return message
+
+
 def expect_size(data: bytes, size: int, name: str) -> bytes:
     """Return the bytes if there are exactly `size` of them.
 

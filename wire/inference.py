@@ -35,6 +35,7 @@ from wire.framing import (
     ProofBuffer,
     expect_size,
     parse,
+    parse_exactly,
     proof_pieces,
     words_from_bytes,
     words_to_bytes,
@@ -202,7 +203,7 @@ def encode_request(
 
 def decode_header(data: bytes) -> InferenceHeader:
     """Parse the message that must come first.  Raises EncodingError."""
-    message = parse(pb.InferRequest, data)
+    message = parse_exactly(pb.InferRequest, data)
     if message.WhichOneof("part") != "header":
         raise EncodingError("the first message of a request must be its header")
     header = message.header
@@ -273,7 +274,7 @@ class RequestAssembler:
             EncodingError: out of order, of the wrong size, or with words or values that are not
                 canonical.
         """
-        message = parse(pb.InferRequest, data)
+        message = parse_exactly(pb.InferRequest, data)
         part = message.WhichOneof("part")
         if part == "plaintext" and not self._columns_complete:
             self._add_column(message.plaintext)

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from blindproof import __version__
 from blindproof.cli import (
+    audit,
     compiling,
     demo,
     enrol,
@@ -21,6 +22,7 @@ from blindproof.cli import (
     publish,
     serve,
     verify,
+    witness,
 )
 from protocol.errors import BlindproofError
 
@@ -75,6 +77,8 @@ for name, command in (
 ):
     app.command(name)(command)
 app.add_typer(models.app, name="models")
+app.add_typer(audit.app, name="audit")
+app.add_typer(witness.app, name="witness")
 
 
 def _show_version(wanted: bool) -> None:

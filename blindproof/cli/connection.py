@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from protocol.accountability import DEFAULT_PURPOSE, DEFAULT_TENANT
+
 if TYPE_CHECKING:
     from client_sdk import Client
 
@@ -52,6 +54,34 @@ MaxMemory: TypeAlias = Annotated[
     ),
 ]
 DEFAULT_MAX_MEMORY = 4096
+Tenant: TypeAlias = Annotated[
+    str, typer.Option(help="The organisation on whose behalf it is asked, as receipts have it.")
+]
+Actor: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="The account or device that asks, no person's name; else what --client-id is as a "
+        "token."
+    ),
+]
+Purpose: TypeAlias = Annotated[
+    str, typer.Option(help="Why: a code of HL7 v3 PurposeOfUse, such as TREAT.")
+]
+LogKey: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Verifier key of the server's audit log, from its operator; else the one the log was "
+        "first met with."
+    ),
+]
+WitnessFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--witnesses",
+        help="Policy file: as many witnesses as it says must have signed the log that holds the "
+        "receipt.",
+    ),
+]
 
 
 @contextmanager
@@ -66,6 +96,11 @@ def connected(
     client_id: str | None,
     server_id: str | None,
     max_memory: int,
+    tenant: str = DEFAULT_TENANT,
+    actor: str | None = None,
+    purpose: str = DEFAULT_PURPOSE,
+    log_key: str | None = None,
+    witnesses: Path | None = None,
 ) -> Iterator[Client]:
     """A client of these options, whose work is shown on a terminal once it takes long."""
     from client_sdk import Client, KeyStore
@@ -84,6 +119,11 @@ def connected(
             client_id=client_id,
             server_id=server_id,
             max_memory_bytes=max_memory << 20,
+            tenant=tenant,
+            actor=actor,
+            purpose=purpose,
+            log_key=log_key,
+            witnesses=witnesses,
             observer=progress.begin,
             meter=progress.advance,
         ) as client,

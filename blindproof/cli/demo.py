@@ -15,6 +15,7 @@ from protocol.errors import BlindproofError
 
 if TYPE_CHECKING:
     from blindproof.demo.answers import HonestAnswer
+    from blindproof.demo.audit_trail import Audit
     from blindproof.demo.story import Outcome
 
 
@@ -30,10 +31,15 @@ _ABOUT_REFUSALS = (
     "that other columns are to be opened now, which the proof's size alone may show.",
     "The secret key never met any of them.",
 )
+_ABOUT_AUDIT = (
+    "Every answer leaves a receipt in an append-only log. An auditor has the exported file and the",
+    "log's public key, no secret and no server, and verifies every proof again. In the altered",
+    "files all checksums were made to fit. 'blindproof audit verify' does this to any export.",
+)
 
 
 def demo() -> None:
-    """Encrypt, predict, prove, verify, decrypt; then watch forgeries being refused."""
+    """Encrypt, predict, prove, verify, decrypt; then watch forgeries refused, and audit it all."""
     console = Console(highlight=False)
     started = time.perf_counter()
 
@@ -59,6 +65,11 @@ def demo() -> None:
     console.print()
     console.print(_refusals(outcome))
     for line in _ABOUT_REFUSALS:
+        console.print(f"  {line}", soft_wrap=True)
+    console.print()
+    console.print(_receipt(outcome.audit))
+    console.print(_audited(outcome.audit))
+    for line in _ABOUT_AUDIT:
         console.print(f"  {line}", soft_wrap=True)
 
 
@@ -116,4 +127,42 @@ def _refusals(outcome: Outcome) -> Table:
     )
     for refused in outcome.refused:
         table.add_row(str(refused.cheat), refused.asked, refused.check, str(refused.decryptions))
+    return table
+
+
+def _receipt(audit: Audit) -> Table:
+    """What the client of the first answer keeps."""
+    from audit.checkpoint import Checkpoint
+    from blindproof.auditing.rendering import shown_time
+
+    proven = audit.receipt
+    receipt = proven.signed.receipt
+    table = new_table("The receipt of the first answer", "", "")
+    size_of_log = Checkpoint.from_text(proven.checkpoint.text).size
+    for label, value in (
+        ("receipt", receipt.receipt_id.hex()),
+        ("time", shown_time(receipt.time_ns)),
+        ("model", (receipt.digests.model or b"").hex()),
+        ("asked by, and why", f"{receipt.actor}, {receipt.purpose}"),
+        ("outcome", str(receipt.outcome)),
+        ("entry of the log", f"{proven.index}, of {size_of_log} at that time"),
+        ("signed by", "the server" if proven.signed.client is None else "the server, the client"),
+    ):
+        table.add_row(label, value)
+    return table
+
+
+def _audited(audit: Audit) -> Table:
+    """What the auditor found."""
+    table = new_table(
+        f"The trail of {audit.receipts} receipts, verified offline from a file of "
+        f"{size(audit.size)} in {audit.seconds:.1f} s",
+        "checked",
+        "result",
+    )
+    for subject, count in audit.passed.items():
+        table.add_row(subject, f"{count} verified")
+    table.add_section()
+    for refused in audit.refused:
+        table.add_row(f"altered: {refused.alteration}", f"refused: {refused.complaint}")
     return table

@@ -15,15 +15,20 @@ from rich.console import Console
 
 from blindproof.cli.connection import (
     DEFAULT_MAX_MEMORY,
+    Actor,
     Authority,
     Certificate,
     CertificateKey,
     ClientId,
     Keys,
+    LogKey,
     MaxMemory,
     Model,
+    Purpose,
     ServerId,
     Target,
+    Tenant,
+    WitnessFile,
     connected,
 )
 from blindproof.cli.parquet_file import (
@@ -38,10 +43,12 @@ from blindproof.tables import (
     key_lines,
     milliseconds,
     new_table,
+    plain,
     release_noise,
     size,
     soundness,
 )
+from protocol.accountability import DEFAULT_PURPOSE, DEFAULT_TENANT
 from protocol.errors import InputError
 from protocol.links import EXP
 from wire.files import write_private
@@ -51,6 +58,7 @@ if TYPE_CHECKING:
     from protocol.model import ModelCard
 
 
+SUBJECT_VARIABLE = "BLINDPROOF_SUBJECT"
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
 
 
@@ -77,14 +85,35 @@ def predict(  # noqa: PLR0917  (a command's options)
     evidence: Annotated[
         Path | None, typer.Option(help="Write what `blindproof verify` checks offline.")
     ] = None,
+    receipt: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the receipt, signed by the server and by you; of several requests "
+            "numbered files, NAME-1.json and so on."
+        ),
+    ] = None,
+    tenant: Tenant = DEFAULT_TENANT,
+    actor: Actor = None,
+    purpose: Purpose = DEFAULT_PURPOSE,
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            envvar=SUBJECT_VARIABLE,
+            help="What you call the one person whom all records are about.  Receipts get a "
+            "pseudonym, made with a key in --keys; the name itself is not sent.  Others on this "
+            "machine may see arguments: better give the variable.",
+        ),
+    ] = None,
+    log_key: LogKey = None,
+    witnesses: WitnessFile = None,
 ) -> None:
-    """Encrypt records, have them evaluated, verify the proof, decrypt.
+    """Encrypt records, have them evaluated, verify proof and receipt, decrypt.
 
     Answers have a column for each output of the model and, if it has classes, `label`; `score` is
     the probability of the second of two classes.
     """
     read = read_parquet(records) if is_parquet(records) else read_csv(records)
-    for path in (output, evidence):
+    for path in (output, evidence, receipt):
         if path is not None:
             _require_writable(path)
     if output is not None and output.suffix.lower() in SPREADSHEETS:
@@ -101,13 +130,20 @@ def predict(  # noqa: PLR0917  (a command's options)
         client_id=client_id,
         server_id=server_id,
         max_memory=max_memory,
+        tenant=tenant,
+        actor=actor,
+        purpose=purpose,
+        log_key=log_key,
+        witnesses=witnesses,
     ) as client:
         card = client.card()
         _require_distinct(read, card)
-        result = client.predict(read.for_model(card), packing=packing)
+        result = client.predict(read.for_model(card), packing=packing, subject=subject)
     _write(_columns(card, result, read), result, output)
     if evidence is not None:
         result.save(evidence)
+    if receipt is not None:
+        result.save_receipt(receipt)
     table = new_table("Verified", "", "")
     table.show_header = False
     for label, cell in (
@@ -123,8 +159,17 @@ def predict(  # noqa: PLR0917  (a command's options)
         table.add_row(label, cell)
     console = Console(stderr=True, highlight=False)
     console.print(table)
-    for line in key_lines(result.key_digests):
-        console.print(line, soft_wrap=True)
+    for line in (*key_lines(result.key_digests), *_receipt_lines(result)):
+        console.print(plain(line), soft_wrap=True)
+
+
+def _receipt_lines(result: Result) -> list[str]:
+    """Where each request is recorded, one in a line."""
+    return [
+        f"  receipt {proven.signed.receipt.receipt_id.hex()}, entry {proven.index} of the log "
+        f"'{proven.log_key.name}'{'' if delivered else '; your signature was not delivered'}"
+        for proven, delivered in zip(result.receipts, result.countersigned, strict=True)
+    ]
 
 
 def _release_noise(result: Result) -> str:
@@ -232,8 +277,9 @@ def _json(columns: Columns, result: Result) -> str:
             {
                 "id": answer.request.request_id.hex(),
                 "outputs_digest": outputs_digest(answer.outputs).hex(),
+                "receipt": proven.signed.receipt.receipt_id.hex(),
             }
-            for answer in result.evidence
+            for answer, proven in zip(result.evidence, result.receipts, strict=True)
         ],
         "error_bound": result.error_bound,
         "soundness_bits": None if exact else result.soundness_bits,  # recomputed: no error

@@ -45,8 +45,76 @@ def serve(  # noqa: PLR0917  (a command's options)
     state: Annotated[
         Path | None,
         typer.Option(
-            help="Directory of the server's secret and of enrolled keys, made if it is missing "
-            "(required)."
+            help="Directory of the server's secret, of enrolled keys and of the audit trail, made "
+            "if it is missing (required)."
+        ),
+    ] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            help="The organisation whose requests are served; requests for another are refused.",
+            show_default="default",
+        ),
+    ] = None,
+    time_source: Annotated[
+        str | None,
+        typer.Option(
+            help="Where this machine's time is from, as receipts say it: system, ntp or ptp.",
+            show_default="system",
+        ),
+    ] = None,
+    audit_database: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of the database of the audit log, such as postgresql://host/database.",
+            show_default="SQLite in the state directory",
+        ),
+    ] = None,
+    audit_archive: Annotated[
+        str | None,
+        typer.Option(
+            help="Where requests and answers are archived: a directory, or s3://bucket/prefix.",
+            show_default="in the state directory",
+        ),
+    ] = None,
+    audit_origin: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the audit log, for those who pin its key.",
+            show_default="made from the server's name",
+        ),
+    ] = None,
+    audit_checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint of the audit log that was kept elsewhere: serve only what extends it.",
+            show_default="none",
+        ),
+    ] = None,
+    audit_requests_days: Annotated[
+        float | None,
+        typer.Option(help="Days that requests stay in the archive.", show_default="always"),
+    ] = None,
+    audit_responses_days: Annotated[
+        float | None,
+        typer.Option(help="Days that answers stay in the archive.", show_default="always"),
+    ] = None,
+    audit_witnesses: Annotated[
+        Path | None,
+        typer.Option(help="File of the witnesses that cosign the log.", show_default="none"),
+    ] = None,
+    audit_page: Annotated[
+        str | None,
+        typer.Option(
+            help="Host and port of a page that shows the audit trail to who has its token.",
+            show_default="no page",
+        ),
+    ] = None,
+    audit_page_token: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of the page's token, made if it is missing.",
+            show_default="in the state directory",
         ),
     ] = None,
 ) -> None:
@@ -65,5 +133,16 @@ def serve(  # noqa: PLR0917  (a command's options)
         "tls_client_ca": tls_client_ca,
         "models": models,
         "state": state,
+        "tenant": tenant,
+        "time_source": time_source,
+        "audit_database": audit_database,
+        "audit_archive": audit_archive,
+        "audit_origin": audit_origin,
+        "audit_checkpoint": audit_checkpoint,
+        "audit_requests_days": audit_requests_days,
+        "audit_responses_days": audit_responses_days,
+        "audit_witnesses": audit_witnesses,
+        "audit_page": audit_page,
+        "audit_page_token": audit_page_token,
     }
     main(read_settings(**{name: value for name, value in options.items() if value is not None}))

@@ -1,4 +1,4 @@
-"""What `blindproof demo` does: honest round trips of three models, then a server that cheats.
+"""What `blindproof demo` does: honest round trips of three models, the trail, a server that cheats.
 
 Everything is the product's own: models are published as any other, the server is a process of its
 own behind TLS, and the cheating server differs from it in single steps of its engine.
@@ -20,6 +20,7 @@ from blindproof.authority import Authority
 from blindproof.collapsed_publishing import publish_collapsed
 from blindproof.demo import tenseal_baseline
 from blindproof.demo.answers import DemonstrationError, HonestAnswer, Study, compare
+from blindproof.demo.audit_trail import Audit, audited, export_trail
 from blindproof.demo.cheats import Cheat, DishonestEngine
 from blindproof.demo.networks import OneRecord, Trained, breast_cancer_mlp, digits_cnn
 from blindproof.demo.patients import Patients, fit
@@ -60,6 +61,7 @@ class Outcome:
     cards: tuple[ModelCard, ...]
     answers: tuple[HonestAnswer, ...]
     refused: tuple[RefusedCheat, ...]
+    audit: Audit
     server_start_seconds: float
     enrolment_seconds: tuple[float, ...]
 
@@ -90,6 +92,7 @@ class _Story:
 
     def __init__(self, home: Path, report: Report) -> None:
         self._report = report
+        self._home = home
         self._models = home / "models"
         self._keys = KeyStore(home / "keys", passphrase=secrets.token_hex(16))
         authority = Authority.fresh()
@@ -106,28 +109,35 @@ class _Story:
         )
 
     def play(self) -> Outcome:
-        """Both acts."""
+        """All three acts."""
         self._report("training logistic regression on the breast-cancer data")
         patients = fit()
         self._report("publishing it as a private model, with a proof of its ranges")
         card = publish_linear(self._models, patients.model)
         networks = tuple(self._publish_networks())
+        early, late = self._home / "early.zip", self._home / "late.zip"
         self._report("starting a TLS gRPC server on loopback, in its own process")
         started = time.perf_counter()
         with server_process(self._settings) as address:
             start_seconds = time.perf_counter() - started
             enrolled, answers = self._linear_answers(address, card, patients)
+            export_trail(self._settings.state, early)
             enrolments = [enrolled]
             for network in networks:
                 for enrolled, answer in self._network_answers(address, network):
                     enrolments.append(enrolled)
                     answers.append(answer)
+            self._report("exporting the server's audit trail, while it runs")
+            log_key = export_trail(self._settings.state, late)
         self._report("replacing the server by one that cheats")
-        refused = self._cheats(card, patients, networks[0])
+        refused = tuple(self._cheats(card, patients, networks[0]))
+        self._report("verifying the audit trail offline, from its export alone")
+        audit = audited(early, late, log_key, answers[0].result.receipt)
         return Outcome(
             cards=(card, *(network.card for network in networks)),
             answers=tuple(answers),
-            refused=tuple(refused),
+            refused=refused,
+            audit=audit,
             server_start_seconds=start_seconds,
             enrolment_seconds=tuple(enrolments),
         )

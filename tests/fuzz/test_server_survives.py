@@ -11,8 +11,8 @@ import pytest
 from blindproof.demo.cheats import Cheat
 from tests.integration.conftest import World
 from tests.integration.example_models import records
+from tests.integration.raw_requests import fresh, messages_like
 from wire import rpc
-from wire.inference import encode_request
 from wire.rpc import Reason
 
 MESSAGES = 2000
@@ -115,8 +115,8 @@ def test_mutated_requests_get_typed_statuses_and_the_next_client_is_served(world
     rng = random.Random("fuzz mutations")
     with world.client() as client:
         evidence = client.predict(records(1)).evidence[0]
-    recorded = list(encode_request(evidence.request, evidence.inputs))
-    check(statuses(world, rpc.INFER, [mutated(recorded, rng) for _ in range(200)]))
+    recorded = messages_like(evidence)
+    check(statuses(world, rpc.INFER, [mutated(fresh(recorded), rng) for _ in range(200)]))
     with world.client() as client:
         result = client.predict(records(2))
     assert result.soundness_bits >= 100

@@ -16,7 +16,7 @@ from blindproof.cli import app
 from blindproof.demo.cheats import Cheat
 from blindproof.loopback import server_thread
 from blindproof.publishing import publish_linear
-from client_sdk import verify_evidence
+from client_sdk import KeyStore, verify_evidence
 from protocol.features import Category, Feature, Thermometer
 from protocol.graph import Dense, Graph, square
 from server.registry import ModelRegistry
@@ -270,6 +270,31 @@ def test_enrol_prints_the_key_that_keys_shows_and_predict_uses(arguments, monkey
     rotated = CliRunner().invoke(app, ["keys", arguments[3], "--rotate"])
     assert rotated.exit_code == 0
     assert digest not in rotated.stdout
+
+
+def test_keys_shows_the_key_of_receipts_and_forgets_logs_and_pseudonyms(arguments, tmp_path):
+    store = arguments[3]
+    receipt = tmp_path / "receipt.json"
+    asked = CliRunner().invoke(
+        app, ["predict", *arguments, "--subject=MRN 4711", f"--receipt={receipt}"]
+    )
+    assert asked.exit_code == 0, asked.output
+    client = json.loads(receipt.read_text())["receipt"]["client"]["public_key"]
+    shown = CliRunner().invoke(app, ["keys", store])
+    assert f"signs receipts    {client}" in shown.stdout.splitlines()
+
+    erased = CliRunner().invoke(app, ["keys", store, "--erase-pseudonyms=default"])
+    assert erased.exit_code == 0, erased.output
+    again = CliRunner().invoke(app, ["keys", store, "--erase-pseudonyms=default"])
+    assert again.exit_code == 2
+    assert "no pseudonyms of tenant 'default'" in again.stderr
+
+    address = arguments[1].removeprefix("--target=")
+    opened = KeyStore(Path(store.removeprefix("--keys=")))
+    assert opened.known_log(address) is not None
+    forgotten = CliRunner().invoke(app, ["keys", store, f"--forget-log={address}"])
+    assert forgotten.exit_code == 0, forgotten.output
+    assert KeyStore(Path(store.removeprefix("--keys="))).known_log(address) is None
 
 
 def test_identities_may_be_given(arguments):

@@ -46,9 +46,10 @@ from tests.integration.example_models import (
     network_values,
     records,
 )
+from tests.integration.raw_requests import messages_like
 from wire import rpc
 from wire.enrolment import decode_challenge, encode_begin, encode_completion
-from wire.inference import BatchOutputs, Response, encode_request
+from wire.inference import BatchOutputs, Response
 from wire.rpc import Reason
 from zk_layers.checks import Check
 from zk_layers.prove import EnrolmentProver
@@ -234,7 +235,7 @@ def tampering(published: World, monkeypatch):
 
         def changed(job: Job) -> Response:
             response = answer(job)
-            words = change(response.outputs.words.copy(), job)
+            words = np.ascontiguousarray(change(response.outputs.words.copy(), job))
             return Response(BatchOutputs(words), response.proof, response.timings)
 
         monkeypatch.setattr(published.engine, "answer", changed)
@@ -358,22 +359,21 @@ def test_a_key_with_too_few_pairs_is_refused_and_the_number_is_said(published: W
         messages = encode_completion(challenge.session_id, key.b, proof)
         channel.stream_unary(rpc.COMPLETE_ENROLMENT.path)(messages, timeout=60)
     request = replace(evidence.request, key_digest=key.digest)
-    reason, detail = outcome(published, list(encode_request(request, evidence.inputs)))
+    reason, detail = outcome(published, messages_like(evidence, request))
     assert reason == Reason.KEY_UNFIT
     assert "enrol again with 2" in detail
 
 
 @pytest.mark.parametrize("keep", [slice(0, -1), slice(1, None), slice(0, 1)])
 def test_a_request_with_ciphertexts_missing_is_refused(published: World, asked, keep):
-    header, *rest = encode_request(asked.evidence[0].request, asked.evidence[0].inputs)
+    header, *rest = messages_like(asked.evidence[0])
     assert outcome(published, [header, *rest[keep]])[0] == Reason.MALFORMED
 
 
 def test_a_single_record_is_not_for_networks(published: World, asked):
-    request = asked.evidence[0].request
     from wire.v1 import inference_pb2 as pb
 
-    header, *rest = encode_request(request, asked.evidence[0].inputs)
+    header, *rest = messages_like(asked.evidence[0])
     message = pb.InferRequest.FromString(header)
     message.header.packing = pb.PACKING_SINGLE
     reason, detail = outcome(published, [message.SerializeToString(), *rest])

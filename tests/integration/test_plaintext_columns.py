@@ -29,6 +29,7 @@ from tests.adversarial.plaintext_scenario import (
     mixed_records,
 )
 from tests.integration.conftest import World
+from tests.integration.raw_requests import fresh, messages_like
 from wire import rpc
 from wire.inference import encode_request, input_words
 from wire.rpc import Reason
@@ -194,13 +195,13 @@ def doubles(*values: float) -> bytes:
 @pytest.fixture
 def sent(asked) -> list[bytes]:
     evidence = asked.evidence[0]
-    return list(encode_request(evidence.request, evidence.inputs))
+    return messages_like(evidence)
 
 
 @pytest.mark.accepts("C-76")
 def test_the_recorded_messages_are_accepted(world: World, sent):
     assert len(sent) == 1 + len(OPEN_COLUMNS) + 3
-    assert infer(world, sent) == (None, "")
+    assert infer(world, fresh(sent)) == (None, "")
 
 
 NO_COLUMNS = {"plaintext_columns": 0, "plaintext_salt": b""}
@@ -266,7 +267,7 @@ NO_COLUMNS = {"plaintext_columns": 0, "plaintext_salt": b""}
     ],
 )
 def test_a_request_with_other_columns_is_refused(world: World, sent, change, reason):
-    found, words = infer(world, change(sent))
+    found, words = infer(world, change(fresh(sent)))
     assert found is reason
     assert all(text not in words for text in (f"{MARK}", "90.5", "0.5", "nan", "inf"))
 
@@ -275,7 +276,7 @@ def test_a_request_with_other_columns_is_refused(world: World, sent, change, rea
 def test_columns_for_a_model_without_any_are_refused(world: World, sent):
     with world.client() as client:
         evidence = client.predict(np.ones((3, 3)), packing="batch").evidence[0]
-    first, *rest = encode_request(evidence.request, evidence.inputs)
+    first, *rest = messages_like(evidence)
     announced = header(first, plaintext_columns=4, plaintext_salt=bytes(32))
     assert infer(world, [announced, *sent[1:5], *rest])[0] is REFUSED
     assert infer(world, [first, *sent[1:5], *rest])[0] is MALFORMED
@@ -295,9 +296,10 @@ def test_no_log_line_holds_a_value(world: World, sent):
         processors=[keep], wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG)
     )
     try:
-        infer(world, sent)
-        infer(world, [sent[0], column(sent[1], values=doubles(MARK, 40, 90.5)), *sent[2:]])
-        infer(world, [sent[0], column(sent[1], values=doubles(MARK, 40, np.nan)), *sent[2:]])
+        infer(world, fresh(sent))
+        for last in (90.5, np.nan):
+            first, changed, *rest = fresh(sent)
+            infer(world, [first, column(changed, values=doubles(MARK, 40, last)), *rest])
     finally:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     assert any("call refused" in line for line in lines)

@@ -15,11 +15,13 @@ from blindproof.demo.cheats import Cheat
 from blindproof.loopback import server_thread
 from client_sdk import Client
 from protocol.keys import KeyRequest
+from tests.integration.asking import eventually
+from tests.integration.asking import infer as asked
 from tests.integration.conftest import World
 from tests.integration.example_models import records
+from tests.integration.raw_requests import fresh, messages_like
 from wire import rpc
 from wire.enrolment import encode_begin
-from wire.inference import encode_request
 from wire.rpc import Reason
 
 
@@ -29,7 +31,7 @@ def sent(world: World) -> list[bytes]:
     world.engine.cheat = Cheat.NONE
     with world.client() as client:
         evidence = client.predict(records(2), packing="batch").evidence[0]
-    return list(encode_request(evidence.request, evidence.inputs))
+    return messages_like(evidence)
 
 
 @contextmanager
@@ -68,7 +70,7 @@ def test_streams_without_a_header_hold_no_slot_and_soon_end(world: World, sent, 
             channel.stream_stream(method.path)(stalling([], release), timeout=30) for _ in range(8)
         ]
         time.sleep(0.3)  # they have reached the server
-        assert len(list(infer(iter(sent), timeout=20))) > 1
+        assert len(list(infer(iter(fresh(sent)), timeout=20))) > 1
         assert {reason_of(call) for call in idle} == {TOO_SLOW}
         assert time.monotonic() - started < 10
         release.set()
@@ -79,12 +81,12 @@ def test_a_pause_between_messages_frees_the_slot(world: World, sent):
     with channel_to(world, max_requests=1, idle_seconds=0.5) as channel:
         infer = channel.stream_stream(rpc.INFER.path)
         started = time.monotonic()
-        paused = infer(stalling(sent[:2], release), timeout=30)
+        paused = infer(stalling(fresh(sent)[:2], release), timeout=30)
         paused.initial_metadata()  # it was admitted and holds the only slot
         assert reason_of(paused) == TOO_SLOW
         assert time.monotonic() - started < 10
         release.set()
-        assert len(list(infer(iter(sent), timeout=20))) > 1
+        assert len(list(infer(iter(fresh(sent)), timeout=20))) > 1
 
 
 def test_a_peer_that_does_not_read_its_answer_frees_the_slot(world: World, sent, monkeypatch):
@@ -101,9 +103,10 @@ def test_a_peer_that_does_not_read_its_answer_frees_the_slot(world: World, sent,
         infer = channel.stream_stream(rpc.INFER.path)
         deaf = infer(iter(sent), timeout=60)
         assert written.wait(20)
-        time.sleep(3)
         monkeypatch.undo()
-        assert len(list(infer(iter(sent), timeout=20))) > 1
+        # The answer is archived before it is sent, and nobody reads it from then on.
+        eventually(lambda: asked(channel, fresh(sent)).reason != Reason.BUSY)
+        assert asked(channel, fresh(sent)).messages
         deaf.cancel()
 
 

@@ -22,17 +22,15 @@ from client_sdk import (
     Phase,
     RangeError,
     RequestError,
-    Result,
     ShapeError,
     TransportError,
     list_models,
 )
-from protocol.request import Request
 from server.main import ServerError
 from tests.integration.conftest import World
 from tests.integration.example_models import records
+from tests.integration.raw_requests import fresh, messages_like
 from wire import rpc
-from wire.inference import encode_request
 from wire.rpc import Reason
 from wire.v1 import inference_pb2 as pb
 
@@ -49,13 +47,8 @@ def sent(world: World) -> dict[str, list[bytes]]:
     for packing, count in (("batch", 2), ("single", 1)):
         with world.client() as client:
             result = client.predict(records(count), packing=packing)
-        messages[packing] = list(_messages(result))
+        messages[packing] = messages_like(result.evidence[0])
     return messages
-
-
-def _messages(result: Result, request: Request | None = None):
-    evidence = result.evidence[0]
-    return encode_request(request or evidence.request, evidence.inputs)
 
 
 def infer(world: World, messages: list[bytes]) -> tuple[grpc.StatusCode, str]:
@@ -93,8 +86,8 @@ REFUSED = (grpc.StatusCode.INVALID_ARGUMENT, Reason.REQUEST_REFUSED)
 
 
 def test_the_recorded_messages_are_accepted(world: World, sent):
-    assert infer(world, sent["batch"])[0] is grpc.StatusCode.OK
-    assert infer(world, sent["single"])[0] is grpc.StatusCode.OK
+    assert infer(world, fresh(sent["batch"]))[0] is grpc.StatusCode.OK
+    assert infer(world, fresh(sent["single"]))[0] is grpc.StatusCode.OK
 
 
 @pytest.mark.parametrize(
@@ -139,11 +132,12 @@ def test_the_recorded_messages_are_accepted(world: World, sent):
     ],
 )
 def test_a_bad_request_is_a_typed_status(world: World, sent, change, expected):
-    assert infer(world, change(sent["batch"])) == expected
+    assert infer(world, change(fresh(sent["batch"]))) == expected
 
 
 def test_a_batch_does_not_pass_for_a_single_record(world: World, sent):
-    messages = [header(sent["batch"][0], packing=pb.PACKING_SINGLE), *sent["batch"][1:]]
+    first, *rest = fresh(sent["batch"])
+    messages = [header(first, packing=pb.PACKING_SINGLE), *rest]
     assert infer(world, messages) == REFUSED
 
 
@@ -162,7 +156,7 @@ def test_a_key_for_one_output_is_refused_by_a_model_of_two(world: World):
         result = client.predict(records(2))
     status, reason = infer(
         world,
-        list(_messages(result, replace(result.evidence[0].request, key_digest=key))),
+        messages_like(result.evidence[0], replace(result.evidence[0].request, key_digest=key)),
     )
     assert (status, reason) == (grpc.StatusCode.FAILED_PRECONDITION, Reason.KEY_UNFIT)
 
@@ -173,7 +167,7 @@ def test_a_busy_server_says_so_and_a_stalled_call_is_ended(world: World, sent):
     release = threading.Event()
 
     def stalled():
-        yield sent["single"][0]
+        yield fresh(sent["single"])[0]
         release.wait(20)
 
     with (
@@ -184,11 +178,11 @@ def test_a_busy_server_says_so_and_a_stalled_call_is_ended(world: World, sent):
         first = infer_path(stalled(), timeout=20)
         first.initial_metadata()  # it was admitted and holds the only slot
         with pytest.raises(grpc.RpcError) as busy:
-            list(infer_path(iter(sent["single"]), timeout=20))
+            list(infer_path(iter(fresh(sent["single"])), timeout=20))
         with pytest.raises(grpc.RpcError) as slow:
             list(first)
         release.set()
-        assert len(list(infer_path(iter(sent["single"]), timeout=20))) > 1
+        assert len(list(infer_path(iter(fresh(sent["single"])), timeout=20))) > 1
     assert status_of(busy.value) == (grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.BUSY)
     assert status_of(slow.value) == (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.TOO_SLOW)
 
@@ -198,7 +192,7 @@ def test_an_unexpected_failure_says_nothing_but_that(world: World, sent, monkeyp
         raise RuntimeError("a secret of the server")
 
     monkeypatch.setattr(world.engine, "answer", answer)
-    assert infer(world, sent["single"]) == (grpc.StatusCode.INTERNAL, Reason.INTERNAL)
+    assert infer(world, fresh(sent["single"])) == (grpc.StatusCode.INTERNAL, Reason.INTERNAL)
     with world.client() as client, pytest.raises(TransportError) as caught:
         client.predict(records(1))
     assert "secret" not in str(caught.value)

@@ -16,7 +16,7 @@ from sklearn.inspection import permutation_importance
 from sklearn.metrics import RocCurveDisplay, accuracy_score, r2_score
 
 from blindproof.local_server import LocalServer, NotRunningError
-from client_sdk import AsyncClient, Phase, Result, verified_model, verify_evidence
+from client_sdk import AsyncClient, Phase, Result, progress, verify_evidence
 from client_sdk.ephemeral import EphemeralKeyStore
 from client_sdk.progress import PhaseProgress
 from client_sdk.tables import NotOfferedError
@@ -157,11 +157,14 @@ def test_a_stream_gives_what_predict_gives_and_saves_evidence(model, tmp_path):
     assert np.concatenate([result.values for result in results])[:, 0] == pytest.approx(
         log_odds(ROWS), abs=1e-3
     )
-    files = sorted((tmp_path / "evidence").iterdir())
+    files = sorted((tmp_path / "evidence").glob("*.evidence"))
+    receipts = sorted((tmp_path / "evidence").glob("*.receipt.json"))
     assert [path.name[:7] for path in files] == ["000001-", "000002-", "000003-"]
-    for path, result in zip(files, results, strict=True):
+    assert [path.name.partition(".")[0] for path in receipts] == [path.stem for path in files]
+    for path, receipt, result in zip(files, receipts, results, strict=True):
         result.save(tmp_path / "again")
         assert (tmp_path / "again").read_bytes() == path.read_bytes()
+        assert receipt.read_text() == result.receipt.to_json()
 
 
 def test_a_stream_of_frames_keeps_their_indices(model):
@@ -212,7 +215,7 @@ def test_a_closed_client_ends_its_streams(server, cards):
 def test_the_bar_counts_requests(server, cards, monkeypatch):
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=100)
-    monkeypatch.setattr(verified_model, "PhaseProgress", lambda: PhaseProgress(console, after=0.0))
+    monkeypatch.setattr(progress, "PhaseProgress", lambda: PhaseProgress(console, after=0.0))
     model = server.model(cards["logistic"], packing="single", progress=True)
     model.predict(ROWS[:4])
     assert "of 4: " in written.getvalue()

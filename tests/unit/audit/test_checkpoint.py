@@ -9,6 +9,7 @@ from audit.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from audit.cosignature import (
     CLOCK_SKEW_SECONDS,
     Cosignature,
+    Witness,
     WitnessPolicy,
     cosign,
     verify_cosignatures,
@@ -30,7 +31,7 @@ NAMES = [f"witness.example/w{number}" for number in range(1, 4)]
 NOW = 1679315147
 POLICY = WitnessPolicy(
     tuple(
-        NoteKey(name, key.public, KeyType.COSIGNATURE)
+        Witness(NoteKey(name, key.public, KeyType.COSIGNATURE))
         for name, key in zip(NAMES, WITNESSES, strict=True)
     ),
     2,
@@ -109,7 +110,7 @@ def test_a_cosignature_has_the_bytes_of_the_specification():
     assert line.body[:8] == NOW.to_bytes(8, "big")
     message = f"cosignature/v1\ntime {NOW}\n{ORIGIN}\n20852163\n{ROOT}\n".encode()
     verify_signature(WITNESSES[0].public, line.body[8:], message)
-    assert line.key_id == POLICY.witnesses[0].key_id
+    assert line.key_id == POLICY.witnesses[0].key.key_id
     assert line.key_id != NoteKey(NAMES[0], WITNESSES[0].public).key_id
 
 
@@ -162,7 +163,7 @@ def test_a_cosignature_from_the_future_is_refused():
 
 @pytest.mark.parametrize("body", [b"x", bytes(71), bytes(73)])
 def test_a_cosignature_of_the_wrong_size_is_refused(body):
-    line = NoteSignature(NAMES[0], POLICY.witnesses[0].key_id, body)
+    line = NoteSignature(NAMES[0], POLICY.witnesses[0].key.key_id, body)
     with pytest.raises(SignatureError):
         verify_cosignatures(cosigned(1, 2).with_signatures([line]), POLICY, NOW)
 
@@ -175,14 +176,18 @@ def test_policies_nobody_can_fail_or_meet_are_refused(threshold):
 
 def test_one_witness_cannot_stand_for_two():
     one = POLICY.witnesses[0]
-    for twin in (replace(one, name="witness.example/twin"), replace(one, public=bytes(32))):
+    for key in (
+        replace(one.key, name="witness.example/twin"),
+        replace(one.key, public=bytes(32)),
+    ):
+        twin = Witness(key)
         with pytest.raises(NoteError, match="own name"):
             WitnessPolicy((one, twin), 2)
 
 
 def test_witnesses_do_not_sign_as_logs_do():
-    with pytest.raises(NoteError):
-        WitnessPolicy((NoteKey(NAMES[0], WITNESSES[0].public),), 1)
+    with pytest.raises(NoteError, match="no key for cosignatures"):
+        Witness(NoteKey(NAMES[0], WITNESSES[0].public))
 
 
 @pytest.mark.parametrize("time_seconds", [-1, 1 << 63])

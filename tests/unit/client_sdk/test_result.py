@@ -7,7 +7,9 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from audit.proven_receipt import ProvenReceipt
 from client_sdk.result import Result, Timings, classes, read_outputs
+from tests.unit.audit.test_proven_receipt import PROVEN
 from wire.inference import ServerTimings
 
 TIMINGS = Timings(1.0, 2.0, 3.0, 4.0, ServerTimings(1.0, 2.0, 3.0, 4.0))
@@ -26,6 +28,8 @@ def result() -> Result:
         soundness_bits=101.0,
         model_digest=bytes(range(32)),
         evidence=(),
+        receipts=(),
+        countersigned=(),
         timings=TIMINGS,
         sent_bytes=10,
         received_bytes=20,
@@ -107,3 +111,20 @@ def test_a_copy_has_no_raw_values(result, duplicate):
     with pytest.raises(ValueError, match="has no raw values"):
         again.raw_values(i_understand_raw_values_can_reveal_the_key=True)
     assert result.raw_values(i_understand_raw_values_can_reveal_the_key=True)[0, 0] == 0.123456789
+
+
+def test_one_receipt_is_saved_as_it_is_called(result, tmp_path):
+    one = replace(result, receipts=(PROVEN,), raw=result.values)
+    assert one.receipt == PROVEN
+    assert one.save_receipt(tmp_path / "receipt.json") == (tmp_path / "receipt.json",)
+    (path,) = tmp_path.iterdir()
+    assert path.read_text() == PROVEN.to_json()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_several_receipts_are_numbered(result, tmp_path):
+    receipts = (PROVEN, replace(PROVEN, index=5))
+    several = replace(result, receipts=receipts, raw=result.values)
+    paths = several.save_receipt(str(tmp_path / "receipt.json"))
+    assert [path.name for path in paths] == ["receipt-1.json", "receipt-2.json"]
+    assert [ProvenReceipt.from_json(path.read_text()) for path in paths] == list(receipts)

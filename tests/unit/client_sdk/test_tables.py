@@ -41,6 +41,8 @@ def result_of(card: ModelCard, values: np.ndarray) -> Result:
         soundness_bits=101.0,
         model_digest=card.digest,
         evidence=(),
+        receipts=(),
+        countersigned=(),
         timings=Timings(0.0, 0.0, 0.0, 0.0, ServerTimings(0.0, 0.0, 0.0, 0.0)),
         sent_bytes=0,
         received_bytes=0,

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import grpc
 import pytest
 
+from audit.errors import LogUnavailableError, UnknownEntryError, WitnessError
 from blindproof.authority import Authority
 from client_sdk import AsyncClient, KeyStore, ParameterError, TransportError
-from client_sdk.transport import TlsFiles
+from client_sdk.transport import ConnectionLostError, TlsFiles, _translated
+from wire import rpc
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +80,41 @@ def test_a_tolerance_that_nothing_compares_with_is_refused(files, store, toleran
 def test_a_memory_limit_that_allows_nothing_is_refused(files, store, limit: int):
     with pytest.raises(ParameterError, match="memory limit"):
         client(files, store, max_memory_bytes=limit)
+
+
+def ended(code: grpc.StatusCode, details: str, **trailing: str) -> grpc.aio.AioRpcError:
+    """A call that gRPC reports so."""
+    return grpc.aio.AioRpcError(
+        code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailing.items()), details
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ended(grpc.StatusCode.UNAVAILABLE, "Socket closed"), ConnectionLostError),
+        (ended(grpc.StatusCode.INTERNAL, "Internal error from Core"), ConnectionLostError),
+        (ended(grpc.StatusCode.INTERNAL, "internal error"), TransportError),
+        (ended(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"), TransportError),
+        (
+            ended(
+                grpc.StatusCode.UNAVAILABLE, "disk", **{rpc.REASON_METADATA: "audit-unavailable"}
+            ),
+            LogUnavailableError,
+        ),
+        (
+            ended(grpc.StatusCode.NOT_FOUND, "none", **{rpc.REASON_METADATA: "receipt-unknown"}),
+            UnknownEntryError,
+        ),
+        (
+            ended(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "1 of 3",
+                **{rpc.REASON_METADATA: "witnesses-missing"},
+            ),
+            WitnessError,
+        ),
+    ],
+)
+def test_a_connection_that_broke_is_told_from_a_refusal(error, kind):
+    assert type(_translated(error, "server:1")) is kind

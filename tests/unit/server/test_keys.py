@@ -89,6 +89,25 @@ def test_the_store_is_bounded_but_takes_a_known_key_again(tmp_path):
     store.add(key(2))
 
 
+def test_what_comes_before_a_key_is_kept_comes_once_there_is_a_place_for_it(tmp_path):
+    store = store_of(tmp_path, 1)
+    found = []
+    store.add(key(1), lambda: found.append(list((tmp_path / "keys").iterdir())))
+    assert found == [[]]
+    assert refusal(lambda: store.add(key(2), lambda: found.append(None))) is Reason.KEYS_FULL
+    assert found == [[]]
+
+
+def test_a_key_is_not_kept_if_what_comes_before_fails(tmp_path):
+    def fail() -> None:
+        raise StorageError("the disk is full")
+
+    store = store_of(tmp_path, 10)
+    with pytest.raises(StorageError):
+        store.add(key(1), fail)
+    assert refusal(lambda: store.get(key(1).digest)) is Reason.KEY_UNKNOWN
+
+
 def test_the_store_is_bounded_in_bytes_too(tmp_path):
     store = store_of(tmp_path, 10, 2 * key(1).b.nbytes)
     store.add(key(1))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from protocol.graph import Dense, Gather, Graph, Mul
@@ -15,7 +17,9 @@ from tests.adversarial.network_scenario import (
     two_outputs,
     two_squares,
 )
+from tests.adversarial.plaintext_scenario import mixed_bundle
 from tests.adversarial.scenario import make_batch, make_single
+from wire.inference import input_words, output_shapes
 from wire.rpc import Reason
 from zk_layers.ligero.shape import codeword_words as relation_words
 
@@ -38,18 +42,32 @@ def test_a_call_that_can_never_fit_is_not_told_to_come_back():
     assert caught.value.reason is Reason.REQUEST_REFUSED
 
 
-def test_a_public_batch_takes_its_inputs_three_times_and_its_outputs(public_bundle):
+def test_a_public_batch_takes_its_inputs_five_times_and_its_outputs_four_times(public_bundle):
     card = public_bundle.card
     parameters = card.profile(Packing.BATCH).parameters
     polynomial = 8 * len(parameters.moduli) * parameters.ring_degree
-    assert inference_bytes(card, Packing.BATCH) == (3 * 3 + 3 * 2) * polynomial
+    assert inference_bytes(card, Packing.BATCH) == (5 * 3 + 4 * 2) * polynomial
 
 
 def test_a_private_batch_takes_key_pairs_twice_and_codewords_as_well(bundle):
     card = bundle.card
     parameters = card.profile(Packing.BATCH).parameters
-    words = (3 * 3 + 3 * 2 + 2 * 2) * len(parameters.moduli) * parameters.ring_degree
+    words = (5 * 3 + 4 * 2 + 2 * 2) * len(parameters.moduli) * parameters.ring_degree
     assert inference_bytes(card, Packing.BATCH) == 8 * (words + codeword_words(card, Packing.BATCH))
+
+
+def test_columns_in_clear_are_counted_as_they_are_sealed():
+    """Beside all else three times: joined, sealed, and with the head of a sealed object."""
+    card = mixed_bundle().card
+    polynomials = 3 * 8192 * len(card.profile(Packing.BATCH).parameters.moduli)
+    beside = 8 * 3 * (polynomials + len(card.plaintext_features) * 4096)
+    assert len(card.encrypted_inputs) == 3
+    outputs = 4 * sum(map(math.prod, output_shapes(card, Packing.BATCH)))
+    pairs = 4 * len(card.outputs) * polynomials // 3
+    rest = 8 * (
+        input_words(card, Packing.BATCH) + outputs + pairs + codeword_words(card, Packing.BATCH)
+    )
+    assert inference_bytes(card, Packing.BATCH) == rest + beside
 
 
 def test_what_a_proof_copies_for_a_step_is_counted():
@@ -92,8 +110,8 @@ def test_public_answers_commit_to_nothing(public_bundle):
         assert codeword_words(public_bundle.card, packing) == 0
 
 
-def test_forty_keys_of_a_large_ring_take_sixty_megabytes(bundle):
+def test_forty_keys_of_a_large_ring_take_a_hundred_and_sixty_megabytes(bundle):
     from fhe_layers.moduli import modulus_chain
 
     request = KeyRequest("client", "server", 16384, modulus_chain(16384, 6)[0], 40)
-    assert enrolment_bytes(request) == 2 * 40 * 6 * 16384 * 8
+    assert enrolment_bytes(request) == 5 * 40 * 6 * 16384 * 8

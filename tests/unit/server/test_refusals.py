@@ -3,6 +3,18 @@ from __future__ import annotations
 import grpc
 import pytest
 
+from audit.errors import (
+    ArchiveUnavailableError,
+    LogStateError,
+    LogUnavailableError,
+    ObjectDamagedError,
+    ObjectErasedError,
+    ObjectMissingError,
+    ReceiptError,
+    SignatureError,
+    UnknownEntryError,
+    WitnessError,
+)
 from protocol.errors import (
     EncodingError,
     EnrolmentError,
@@ -27,6 +39,10 @@ from wire.rpc import Reason
         (ShapeError("x"), Reason.REQUEST_REFUSED, grpc.StatusCode.INVALID_ARGUMENT),
         (EnrolmentError("x"), Reason.KEY_UNFIT, grpc.StatusCode.FAILED_PRECONDITION),
         (VerificationError("c", "x"), Reason.PROOF_REFUSED, grpc.StatusCode.INVALID_ARGUMENT),
+        (ReceiptError("x"), Reason.REQUEST_REFUSED, grpc.StatusCode.INVALID_ARGUMENT),
+        (SignatureError("x"), Reason.REQUEST_REFUSED, grpc.StatusCode.INVALID_ARGUMENT),
+        (UnknownEntryError("x"), Reason.RECEIPT_UNKNOWN, grpc.StatusCode.NOT_FOUND),
+        (WitnessError("x"), Reason.WITNESSES_MISSING, grpc.StatusCode.FAILED_PRECONDITION),
         (TimeoutError(), Reason.TOO_SLOW, grpc.StatusCode.DEADLINE_EXCEEDED),
         (Refusal(Reason.BUSY, "x"), Reason.BUSY, grpc.StatusCode.RESOURCE_EXHAUSTED),
     ],
@@ -45,6 +61,24 @@ def test_an_unexpected_error_says_nothing(error):
     refusal = as_refusal(error)
     assert refusal.status is grpc.StatusCode.INTERNAL
     assert "secret" not in str(refusal)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ArchiveUnavailableError,
+        LogStateError,
+        LogUnavailableError,
+        ObjectDamagedError,
+        ObjectErasedError,
+        ObjectMissingError,
+    ],
+)
+def test_what_fails_in_the_trail_is_the_operators_business(kind):
+    refusal = as_refusal(kind("/a/path of the server"))
+    assert refusal.reason is Reason.AUDIT_UNAVAILABLE
+    assert refusal.status is grpc.StatusCode.UNAVAILABLE
+    assert "path" not in str(refusal)
 
 
 @pytest.mark.parametrize("reason", list(Reason))

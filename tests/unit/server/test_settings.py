@@ -3,7 +3,10 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from audit.receipt import TimeSource
+from audit.retention import RetentionRules
 from server.settings import ServerSettings, SettingsError, read_settings
+from server.trail_tasks import retention_rules
 
 REQUIRED = {"tls_certificate": "c", "tls_key": "k", "models": "m", "state": "s"}
 
@@ -43,6 +46,15 @@ def test_there_is_no_serving_without_tls_models_and_state(missing: str):
         {"listen": "::1:50443"},
         {"listen": "local host:1"},
         {"listen": "unix:/tmp/1"},
+        {"audit_page": "localhost"},
+        {"audit_page": "localhost:65536"},
+        {"tenant": ""},
+        {"tenant": "a clinic"},
+        {"tenant": "x" * 129},
+        {"time_source": "sundial"},
+        {"audit_requests_days": -1},
+        {"audit_responses_days": float("inf")},
+        {"audit_responses_days": float("nan")},
     ],
 )
 def test_nonsense_is_refused(changes):
@@ -74,3 +86,26 @@ def test_what_is_wrong_with_a_setting_is_one_line(changes, message: str):
 
 def test_settings_that_are_right_are_read():
     assert read_settings(**REQUIRED) == ServerSettings(**REQUIRED)
+
+
+def test_the_audit_trail_is_in_the_state_directory_unless_said_otherwise(monkeypatch):
+    settings = ServerSettings(**REQUIRED)
+    assert (settings.tenant, settings.time_source) == ("default", TimeSource.SYSTEM)
+    given = {name for name in ServerSettings.model_fields if name.startswith("audit_")}
+    assert all(getattr(settings, name) is None for name in given)
+    variables = {
+        "TENANT": "clinic",
+        "TIME_SOURCE": "ntp",
+        "AUDIT_DATABASE": "postgresql://host/log",
+        "AUDIT_ARCHIVE": "s3://bucket/prefix",
+        "AUDIT_REQUESTS_DAYS": "0.5",
+        "AUDIT_PAGE": "[::1]:8443",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(f"BLINDPROOF_{name}", value)
+    settings = ServerSettings(**REQUIRED)
+    assert (settings.tenant, settings.time_source) == ("clinic", TimeSource.NTP)
+    assert settings.audit_database == "postgresql://host/log"
+    assert settings.audit_archive == "s3://bucket/prefix"
+    assert retention_rules(settings) == RetentionRules(requests_seconds=43200.0)
+    assert settings.audit_page == "[::1]:8443"

@@ -8,11 +8,12 @@ from wire.framing import (
     PROOF_CHUNK_BYTES,
     ProofBuffer,
     parse,
+    parse_exactly,
     proof_pieces,
     words_from_bytes,
     words_to_bytes,
 )
-from wire.v1 import models_pb2
+from wire.v1 import inference_pb2, models_pb2
 
 MODULI = (17, 31)
 
@@ -57,6 +58,36 @@ def test_received_words_are_writable_copies():
 def test_bytes_that_are_no_message_are_refused():
     with pytest.raises(EncodingError, match="not a GetModelRequest"):
         parse(models_pb2.GetModelRequest, b"\x0a\xff")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data, part: data + b"\x9a\x06\x04name",
+        lambda data, part: part + data,
+        lambda data, part: data.replace(b"\x12\x08\x08\x03", b"\x12\x09\x08\x83\x00"),
+        lambda data, part: inference_pb2.InferRequest(
+            ciphertext=inference_pb2.CiphertextChunk.FromString(
+                b"\x08\x03\x12\x04seed" + b"\x9a\x06\x04name"
+            )
+        ).SerializeToString(),
+    ],
+    ids=["unknown", "replaced", "padded", "unknown inside"],
+)
+def test_bytes_that_say_nothing_are_refused_where_messages_are_archived(change):
+    message = inference_pb2.InferRequest(
+        ciphertext=inference_pb2.CiphertextChunk(index=3, seed=b"seed")
+    )
+    part = inference_pb2.InferRequest(
+        plaintext=inference_pb2.PlaintextColumn(index=1, values=b"a name")
+    )
+    data = message.SerializeToString()
+    assert parse_exactly(inference_pb2.InferRequest, data) == message
+    changed = change(data, part.SerializeToString())
+    assert changed != data
+    parse(inference_pb2.InferRequest, changed)
+    with pytest.raises(EncodingError):
+        parse_exactly(inference_pb2.InferRequest, changed)
 
 
 @pytest.mark.parametrize("size", [0, 1, PROOF_CHUNK_BYTES, 2 * PROOF_CHUNK_BYTES + 5])

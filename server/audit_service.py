@@ -1,0 +1,152 @@
+"""The audit service: the log as anyone may check it who holds a receipt or a checkpoint.
+
+Reading changes nothing: checkpoints are signed when they are asked for, and the same state has the
+same one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import grpc
+
+from audit.checkpoint import Checkpoint
+from audit.countersignatures import countersign, countersignature
+from audit.errors import LogUnavailableError
+from audit.head import Head
+from audit.signed_note import SignedNote
+from audit.signed_receipt import ReceiptSignature
+from server.calls import Calls, Context, handlers_of
+from server.refusals import Refusal
+from server.trail import Answered, Trail
+from wire import rpc
+from wire.audit import (
+    CheckpointAnswer,
+    CheckpointRequest,
+    LogIdentity,
+    ReceiptAnswer,
+    decode_checkpoint_request,
+    decode_consistency_request,
+    decode_countersignature,
+    decode_inclusion_request,
+    decode_log_request,
+    decode_receipt_request,
+    encode_checkpoint,
+    encode_consistency,
+    encode_countersigned,
+    encode_inclusion,
+    encode_log,
+    encode_receipt_answer,
+)
+
+Result = TypeVar("Result")
+
+
+class Cosigning(Protocol):
+    """Whoever gets checkpoints cosigned: `server.witnesses`, which is loaded only if configured."""
+
+    async def cosigned(self, min_size: int) -> SignedNote:
+        """A checkpoint of at least that size with enough cosignatures.
+
+        Raises:
+            WitnessError: they did not come.
+        """
+
+
+class AuditService:
+    """The procedures of the audit trail of one server."""
+
+    def __init__(self, trail: Trail, calls: Calls, witnesses: Cosigning | None = None) -> None:
+        self._trail = trail
+        self._log = trail.files.log
+        self._calls = calls
+        self._witnesses = witnesses
+
+    def handlers(self) -> list[grpc.GenericRpcHandler[bytes, bytes]]:
+        """What gRPC routes here."""
+        return handlers_of(
+            {
+                rpc.GET_LOG: grpc.unary_unary_rpc_method_handler(self.get_log),
+                rpc.GET_CHECKPOINT: grpc.unary_unary_rpc_method_handler(self.get_checkpoint),
+                rpc.GET_RECEIPT: grpc.unary_unary_rpc_method_handler(self.get_receipt),
+                rpc.GET_INCLUSION: grpc.unary_unary_rpc_method_handler(self.get_inclusion),
+                rpc.GET_CONSISTENCY: grpc.unary_unary_rpc_method_handler(self.get_consistency),
+                rpc.COUNTERSIGN: grpc.unary_unary_rpc_method_handler(self.countersign),
+            }
+        )
+
+    async def get_log(self, data: bytes, context: Context) -> bytes:
+        """AuditService.GetLog."""
+        async with self._calls.serving(context, rpc.GET_LOG):
+            decode_log_request(data)
+            return encode_log(LogIdentity(self._trail.log_key.encoded(), self._trail.tenant))
+
+    async def get_checkpoint(self, data: bytes, context: Context) -> bytes:
+        """AuditService.GetCheckpoint."""
+        async with self._calls.serving(context, rpc.GET_CHECKPOINT):
+            request = decode_checkpoint_request(data)
+            head = await _in_thread(self._log.head)
+            wanted = max(request.min_size, request.old_size)
+            if head.size < wanted:
+                raise Refusal(
+                    rpc.Reason.RECEIPT_UNKNOWN, f"the log has {head.size} entries, not {wanted}"
+                )
+            note, head = await self._checkpoint(request, head)
+            hashes = await _in_thread(lambda: self._trail.consistency(request.old_size, head))
+            return encode_checkpoint(CheckpointAnswer(note.encoded(), hashes))
+
+    async def _checkpoint(self, request: CheckpointRequest, head: Head) -> tuple[SignedNote, Head]:
+        """The log as it is, or a state that witnesses have signed."""
+        if not request.cosigned:
+            return self._trail.checkpoint(head), head
+        if self._witnesses is None:
+            raise Refusal(rpc.Reason.WITNESSES_MISSING, "this server's log has no witnesses")
+        note = await self._witnesses.cosigned(max(request.min_size, request.old_size))
+        cosigned = Checkpoint.from_text(note.text)
+        return note, Head(cosigned.size, cosigned.root)
+
+    async def get_receipt(self, data: bytes, context: Context) -> bytes:
+        """AuditService.GetReceipt."""
+        async with self._calls.serving(context, rpc.GET_RECEIPT):
+            receipt_id, old_size = decode_receipt_request(data)
+            answered, client = await _in_thread(lambda: self._receipt(receipt_id))
+            receipt = await self._trail.proven(answered, old_size)
+            return encode_receipt_answer(ReceiptAnswer(receipt, client))
+
+    def _receipt(self, receipt_id: bytes) -> tuple[Answered, tuple[bytes, bytes] | None]:
+        entry = self._log.find_receipt(receipt_id)
+        signature = countersignature(self._log, receipt_id)
+        client = None if signature is None else (signature.public, signature.signature)
+        return Answered(entry.receipt(), entry.index, self._log.head()), client
+
+    async def get_inclusion(self, data: bytes, context: Context) -> bytes:
+        """AuditService.GetInclusion."""
+        async with self._calls.serving(context, rpc.GET_INCLUSION):
+            index, size = decode_inclusion_request(data)
+            proof = await _in_thread(lambda: self._log.inclusion_proof(index, size))
+            return encode_inclusion(proof.hashes)
+
+    async def get_consistency(self, data: bytes, context: Context) -> bytes:
+        """AuditService.GetConsistency."""
+        async with self._calls.serving(context, rpc.GET_CONSISTENCY):
+            old_size, new_size = decode_consistency_request(data)
+            hashes = await _in_thread(lambda: self._log.consistency_proof(old_size, new_size))
+            return encode_consistency(hashes)
+
+    async def countersign(self, data: bytes, context: Context) -> bytes:
+        """AuditService.Countersign."""
+        async with self._calls.serving(context, rpc.COUNTERSIGN):
+            signed = decode_countersignature(data)
+            signature = ReceiptSignature(signed.client_key, signed.client_signature)
+            await _in_thread(lambda: countersign(self._log, signed.receipt_id, signature))
+            return encode_countersigned()
+
+
+async def _in_thread(work: Callable[[], Result]) -> Result:
+    """Run what waits for the database.  Raises what it raises, and LogUnavailableError."""
+    try:
+        return await asyncio.to_thread(work)
+    except OSError as error:
+        raise LogUnavailableError(f"the audit trail failed: {error.strerror}") from error

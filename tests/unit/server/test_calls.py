@@ -1,0 +1,104 @@
+"""Calls from outside gRPC: none ends without its receipt."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import pytest
+
+from audit.receipt import Action
+from server.calls import Calls
+from server.refusals import Refusal
+from server.trail import Trail
+from server.trail_files import open_trail_files
+from wire import rpc
+from wire.rpc import Reason
+
+
+class AbortedError(Exception):
+    """What a context raises once it has sent a status."""
+
+
+class Context:
+    """Keeps what would be sent."""
+
+    def __init__(self) -> None:
+        self.sent: tuple[grpc.StatusCode, str, dict[str, str]] | None = None
+
+    async def abort(self, code, details, metadata) -> None:
+        self.sent = code, details, dict(metadata)
+        raise AbortedError
+
+
+@pytest.fixture
+def files(tmp_path):
+    opened = open_trail_files(tmp_path / "state", origin="log.example/clinic")
+    yield opened
+    opened.close()
+
+
+def served(files, body, *, recorded=True, seconds=20.0, meanwhile=None) -> Context:
+    """Serve one call with a body; what was sent, once all is recorded."""
+    context = Context()
+
+    async def run() -> None:
+        trail = Trail(files, "clinic")
+        calls = Calls(seconds, trail)
+
+        async def call() -> None:
+            async with calls.serving(context, rpc.INFER) as call:
+                call.event = trail.event(Action.PREDICT) if recorded else None
+                await body()
+
+        task = asyncio.create_task(call())
+        await asyncio.sleep(0)
+        if meanwhile is not None:
+            await meanwhile(calls)
+        await asyncio.gather(task, return_exceptions=True)
+        await trail.close()
+
+    asyncio.run(run())
+    return context
+
+
+def reasons(files) -> list[str | None]:
+    return [entry.receipt().receipt.reason for entry in files.log.entries()]
+
+
+async def _busy() -> None:
+    raise Refusal(Reason.BUSY, "busy")
+
+
+async def _long() -> None:
+    await asyncio.sleep(20)
+
+
+async def _nothing() -> None:
+    """Answered."""
+
+
+def test_a_refusal_is_sent_with_its_receipt(files):
+    code, details, metadata = served(files, _busy).sent
+    (entry,) = files.log.entries()
+    assert (code, details) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")
+    assert metadata == {
+        rpc.REASON_METADATA: "busy",
+        rpc.RECEIPT_METADATA: entry.receipt().receipt.receipt_id.hex(),
+    }
+
+
+def test_calls_that_need_no_receipt_get_none(files):
+    assert served(files, _busy, recorded=False).sent[2] == {rpc.REASON_METADATA: "busy"}
+    assert served(files, _nothing).sent is None
+    assert reasons(files) == []
+
+
+def test_a_call_that_takes_too_long_says_so(files):
+    assert served(files, _long, seconds=0.01).sent[2][rpc.REASON_METADATA] == "too-slow"
+    assert reasons(files) == ["too-slow"]
+
+
+def test_calls_that_are_ended_are_recorded_before_the_trail_is_closed(files):
+    assert served(files, _long, meanwhile=Calls.end).sent is None
+    assert reasons(files) == ["cancelled"]
