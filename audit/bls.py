@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from audit.errors import AuditError, NoteError, SignatureError
 
@@ -27,6 +29,10 @@ PUBLIC_BYTES = 48
 SIGNATURE_BYTES = 96
 SECRET_BYTES = 32
 _SEED_BYTES = 32
+_LOADING = threading.Lock()
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class BlsUnavailableError(AuditError):
@@ -73,7 +79,7 @@ class BlsSigningKey:
 
     def __init__(self, secret: int) -> None:
         self._secret = secret
-        self.public: bytes = _scheme().SkToPk(secret)
+        self.public: bytes = _computed(_scheme().SkToPk, secret)
 
     @classmethod
     def generate(cls) -> BlsSigningKey:
@@ -100,11 +106,11 @@ class BlsSigningKey:
 
     def proven(self) -> BlsKey:
         """The public key with a proof of possession, the same whenever it is made."""
-        return BlsKey(self.public, _scheme().PopProve(self._secret))
+        return BlsKey(self.public, _computed(_scheme().PopProve, self._secret))
 
     def sign(self, message: bytes) -> bytes:
         """The 96 bytes of the signature; the same for the same message."""
-        signature: bytes = _scheme().Sign(self._secret, message)
+        signature: bytes = _computed(_scheme().Sign, self._secret, message)
         return signature
 
 
@@ -115,7 +121,7 @@ def aggregate(signatures: Sequence[bytes]) -> bytes:
         SignatureError: there are none, or one is not a point of the curve.
     """
     try:
-        total: bytes = _scheme().Aggregate(signatures)
+        total: bytes = _computed(_scheme().Aggregate, signatures)
     except _invalid() as error:
         raise SignatureError("not BLS signatures that can be added") from error
     return total
@@ -137,13 +143,24 @@ def verify_aggregate(keys: Sequence[BlsKey], signature: bytes, message: bytes) -
         raise SignatureError("an aggregate is of one or more different keys")
     for key in keys:
         key.require_possession()
-    if not _scheme().FastAggregateVerify([key.public for key in keys], message, signature):
+    publics = [key.public for key in keys]
+    if not _computed(_scheme().FastAggregateVerify, publics, message, signature):
         raise SignatureError(f"no signature of {len(keys)} BLS keys together over these bytes")
 
 
 @lru_cache(maxsize=1 << 10)
 def _possessed(public: bytes, proof: bytes) -> bool:
-    return bool(_scheme().PopVerify(public, proof))
+    return bool(_computed(_scheme().PopVerify, public, proof))
+
+
+def _computed(compute: Callable[_P, _T], *given: _P.args, **named: _P.kwargs) -> _T:
+    """Run the library's arithmetic on a stack of its own.
+
+    It calls itself once for each bit, 640 deep: on top of a caller's stack that can be too much,
+    and a good signature would end in an error.
+    """
+    with ThreadPoolExecutor(1, "blindproof-bls") as thread:
+        return thread.submit(compute, *given, **named).result()
 
 
 @cache
@@ -158,13 +175,15 @@ def _invalid() -> tuple[type[Exception], ...]:
 def _scheme() -> Any:  # noqa: ANN401 -- published without type information
     # py_ecc raises the interpreter's limit to 100,000 when it is imported.  Deeply nested JSON
     # would then end the process, where it is an error of the parser otherwise.
-    limit = sys.getrecursionlimit()
-    try:
-        from py_ecc.bls.ciphersuites import G2ProofOfPossession
-    except ImportError as error:
-        raise BlsUnavailableError(
-            "BLS signatures need py_ecc: pip install 'blindproof[witness]'"
-        ) from error
-    finally:
-        sys.setrecursionlimit(limit)
+    # One thread at a time: another would find that limit, and take it for the one to put back.
+    with _LOADING:
+        limit = sys.getrecursionlimit()
+        try:
+            from py_ecc.bls.ciphersuites import G2ProofOfPossession
+        except ImportError as error:
+            raise BlsUnavailableError(
+                "BLS signatures need py_ecc: pip install 'blindproof[witness]'"
+            ) from error
+        finally:
+            sys.setrecursionlimit(limit)
     return G2ProofOfPossession

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from audit.database import inserting, translated_errors, writing
 from audit.errors import LogStateError, ReceiptError, SignatureError
 from audit.log import AuditLog
+from audit.receipt import Action, Outcome
 from audit.schema import countersignatures
 from audit.signed_receipt import ReceiptSignature
 
@@ -27,11 +28,15 @@ def countersign(log: AuditLog, receipt_id: bytes, signature: ReceiptSignature) -
 
     Raises:
         UnknownEntryError: the log has no such receipt.
-        SignatureError: not that key's over this receipt, or another one is kept already.
+        SignatureError: not that key's over this receipt, the receipt is not of an answer, or
+            another signature is kept already.
         LogStateError: the entry is not what was recorded.
         LogUnavailableError: the database failed; nothing was kept.
     """
     _require_signed(log, receipt_id, signature)
+    receipt = log.find_receipt(receipt_id).receipt().receipt
+    if (receipt.action, receipt.outcome) != (Action.PREDICT, Outcome.ANSWERED):
+        raise SignatureError("clients sign receipts of answers, which they have verified")
     with translated_errors(), writing(log.engine).begin() as connection:
         inserted = inserting(connection, countersignatures).values(
             receipt_id=receipt_id, public=signature.public, signature=signature.signature

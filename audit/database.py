@@ -104,7 +104,12 @@ def translated_errors() -> Iterator[None]:
 def _postgresql(url: URL) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
-    query = {"connect_timeout": str(CONNECT_SECONDS), **url.query}
+    # Without limits a dead network would be waited for: by the recorder, and so by every call.
+    query = {
+        "connect_timeout": str(CONNECT_SECONDS),
+        "tcp_user_timeout": f"{BUSY_SECONDS * 1000:.0f}",
+        **url.query,
+    }
     # The last setting wins: also over a server that trades durability for speed.
     query["options"] = " ".join(
         (

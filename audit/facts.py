@@ -20,6 +20,10 @@ from protocol.accountability import (
 from protocol.parameters import Mode
 from protocol.request import Request
 
+SOUNDNESS_TOLERANCE = 2.0**-20
+"""Bits by which two computations of one proof's soundness may differ: sums and logarithms are not
+the same to the last digit with every version of Python and of its mathematics library."""
+
 
 @dataclass(frozen=True)
 class AnsweredFacts:
@@ -56,8 +60,10 @@ class AnsweredFacts:
                 f"a receipt of '{receipt.action}', {receipt.outcome}: not of an answer"
             )
         for field in fields(self):
-            if field.name != "digests":
+            if field.name not in {"digests", "soundness_bits"}:
                 _require_same(field.name, getattr(self, field.name), getattr(receipt, field.name))
+        if not same_soundness(self.soundness_bits, receipt.soundness_bits):
+            _require_same("soundness_bits", self.soundness_bits, receipt.soundness_bits)
         for (name, mine), (_, theirs) in zip(
             self.digests.named(), receipt.digests.named(), strict=True
         ):
@@ -109,6 +115,13 @@ def answered_digests(request: Request, output_digest: bytes, proof: bytes) -> Di
         plaintext=request.plaintext_digest if card.plaintext_features else None,
         key=request.key_digest if card.mode is Mode.PRIVATE else None,
     )
+
+
+def same_soundness(mine: float | None, theirs: float | None) -> bool:
+    """Whether two parties mean the same proof's soundness; None for no proof."""
+    if mine is None or theirs is None:
+        return mine is theirs
+    return abs(mine - theirs) <= SOUNDNESS_TOLERANCE
 
 
 def _require_same(name: str, mine: object, theirs: object) -> None:

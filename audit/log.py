@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from audit.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from audit.database import translated_errors, writing
-from audit.entry import Entry, checked_entry, entry_row
+from audit.entry import Entry, checked_entry, entry_row, require_filed
 from audit.errors import (
     DuplicateReceiptError,
     InclusionError,
@@ -305,6 +305,8 @@ class AuditLog:
             raise LogStateError(f"schema {row.schema_version}, this is made for {SCHEMA_VERSION}")
         if row.origin != self.origin:
             raise LogStateError(f"the log of '{row.origin}', expected '{self.origin}'")
+        if not (isinstance(row.size, int) and isinstance(row.root, bytes)):  # SQLite would not mind
+            raise LogStateError("the head of the log is damaged")
         return Head(row.size, row.root)
 
     def _tree(self, connection: Connection) -> Tree:
@@ -331,7 +333,13 @@ class AuditLog:
             row = connection.execute(found).one_or_none()
         if row is None:
             raise UnknownEntryError(f"the log has no entry for {what}")
-        return checked_entry(row)
+        entry = checked_entry(row)
+        # It was found by its columns: another receipt must not answer for the one that was asked.
+        try:
+            require_filed(entry.index, entry.receipt().receipt, row)
+        except ReceiptError as error:
+            raise LogStateError(f"entry {entry.index} holds no receipt: {error}") from error
+        return entry
 
 
 def _require_new(connection: Connection, receipts: Sequence[SignedReceipt]) -> None:

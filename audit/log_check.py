@@ -35,6 +35,7 @@ from audit.schema import (
 from audit.signed_note import NoteKey
 from audit.signed_receipt import ReceiptSignature, SignedReceipt
 from audit.sql_nodes import SqlNodes
+from audit.sqlite_check import require_plain_tables
 from audit.tree import Node, Tree
 
 
@@ -65,13 +66,15 @@ def check_log(
     """
     expected = [verify_checkpoint(data, key)[0] for data in kept]
     with translated_errors(), engine.begin() as connection:
-        row = connection.execute(select(heads)).one_or_none()
+        rows = connection.execute(select(heads)).all()
+        row = rows[0] if len(rows) == 1 else None
         if row is None or row.origin != key.name:
             raise LogStateError(f"the database holds no log of '{key.name}'")
         if row.schema_version != SCHEMA_VERSION:
             raise LogStateError(
                 f"schema {row.schema_version}, this checks {SCHEMA_VERSION}: open the log first"
             )
+        require_plain_tables(connection)
         head = Head(row.size, row.root)
         tree = _rebuilt(connection, head.size, server_key, progress)
         if tree.root() != head.root:

@@ -136,9 +136,15 @@ class Recorder:
         open_ = True
         while open_:
             batch, open_ = self._take()
-            if batch:
+            if not batch:
+                continue
+            try:
                 self._observe(CommitStep.BATCH_TAKEN)
                 self._commit(batch)
+            except Exception as error:  # noqa: BLE001 -- without this thread every caller waits for ever
+                for item in batch:
+                    if not item.future.done():
+                        item.future.set_exception(error)
 
     def _take(self) -> tuple[list[_Waiting], bool]:
         """Whatever waits, at least one; and whether more may come."""
@@ -155,13 +161,14 @@ class Recorder:
         return batch, False
 
     def _commit(self, batch: list[_Waiting]) -> None:
-        """Record a batch, one by one if one of them spoils it for the others."""
+        """Record a batch, in halves if one of them spoils it for the others."""
         try:
             head = self._transaction(batch)
         except (DuplicateReceiptError, ReceiptError) as error:
             if len(batch) > 1:
-                for item in batch:
-                    self._commit([item])
+                middle = len(batch) // 2
+                self._commit(batch[:middle])
+                self._commit(batch[middle:])
             else:
                 batch[0].future.set_exception(error)
         except Exception as error:  # noqa: BLE001 -- the callers', and the next batch is tried again

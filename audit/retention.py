@@ -19,7 +19,7 @@ from audit.object_store import address_batches
 from audit.schema import objects
 
 NANOSECONDS = 10**9
-ORPHAN_SECONDS = 3600
+ORPHAN_SECONDS = 24 * 3600
 _ROWS = 1 << 9
 
 

@@ -26,6 +26,8 @@ def prepare_tables(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _OPENING})
     version = _version(connection)
     if version is not None and version != SCHEMA_VERSION:
+        if not isinstance(version, int):  # SQLite would not mind
+            raise LogStateError("the database holds a log of no version")
         if version > SCHEMA_VERSION:
             raise LogStateError(
                 f"schema {version} is newer than this version, which is made for {SCHEMA_VERSION}"

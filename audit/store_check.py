@@ -33,7 +33,9 @@ class StoreCheck:
         missing: rows whose bytes are not there.
         damaged: rows whose bytes are others, or more or less than the row says.
         orphans: objects which no row names; `audit.retention.sweep` removes them.
-        unarchived: receipts of answers whose request or response has no row, by id.
+        unarchived: receipts of answers whose request, response or model has no row, by id.
+        strays: rows of requests or responses without a receipt, or of another tenant than its
+            receipt says, under whose key it would be looked for in vain.
     """
 
     rows: int
@@ -44,11 +46,12 @@ class StoreCheck:
     damaged: tuple[KeptObject, ...]
     orphans: int
     unarchived: tuple[bytes, ...]
+    strays: tuple[KeptObject, ...]
 
     @property
     def whole(self) -> bool:
         """True if nothing is lost: orphans are no loss."""
-        return not (self.missing or self.damaged or self.unarchived)
+        return not (self.missing or self.damaged or self.unarchived or self.strays)
 
 
 def check_store(
@@ -110,6 +113,7 @@ def check_store(
         damaged=tuple(damaged),
         orphans=orphans,
         unarchived=_unarchived(engine),
+        strays=_strays(engine),
     )
 
 
@@ -145,9 +149,14 @@ def _rows(engine: Engine) -> Iterator[Row[*tuple[Any, ...]]]:
 
 
 def _unarchived(engine: Engine) -> tuple[bytes, ...]:
+    named = {
+        ObjectKind.REQUEST: entries.c.receipt_id,
+        ObjectKind.RESPONSE: entries.c.receipt_id,
+        ObjectKind.MODEL: entries.c.model,
+    }
     lacking = [
-        ~exists().where(and_(objects.c.kind == str(kind), objects.c.name == entries.c.receipt_id))
-        for kind in (ObjectKind.REQUEST, ObjectKind.RESPONSE)
+        ~exists().where(and_(objects.c.kind == str(kind), objects.c.name == name))
+        for kind, name in named.items()
     ]
     chosen = (
         select(entries.c.receipt_id)
@@ -160,3 +169,17 @@ def _unarchived(engine: Engine) -> tuple[bytes, ...]:
     )
     with translated_errors(), engine.begin() as connection:
         return tuple(connection.execute(chosen).scalars())
+
+
+def _strays(engine: Engine) -> tuple[KeptObject, ...]:
+    chosen = (
+        select(objects)
+        .outerjoin(entries, objects.c.name == entries.c.receipt_id)
+        .where(
+            objects.c.kind.in_((str(ObjectKind.REQUEST), str(ObjectKind.RESPONSE))),
+            or_(entries.c.receipt_id.is_(None), entries.c.tenant != objects.c.tenant),
+        )
+        .order_by(objects.c.kind, objects.c.name)
+    )
+    with translated_errors(), engine.begin() as connection:
+        return tuple(map(kept_object, connection.execute(chosen)))

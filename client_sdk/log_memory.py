@@ -67,7 +67,7 @@ class LogMemory:
         """
         if not pinned:
             require_known(self.at(address), seen.key)
-        if self.of(seen.key).head not in {None, seen.head}:
+        if self.of(seen.key).head not in {None, seen.head, head}:
             return self
         return replace(
             self,

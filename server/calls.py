@@ -7,10 +7,10 @@ everything after.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
 
 import grpc
 import structlog
@@ -24,6 +24,9 @@ Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Stream: TypeAlias = AsyncIterator[bytes]
 Procedures: TypeAlias = "Mapping[rpc.Method, grpc.RpcMethodHandler[bytes, bytes]]"
 
+First = TypeVar("First")
+Second = TypeVar("Second")
+
 _OPERATORS_BUSINESS = frozenset({rpc.Reason.INTERNAL, rpc.Reason.AUDIT_UNAVAILABLE})
 _log = structlog.get_logger("blindproof.server")
 
@@ -34,9 +37,12 @@ class Call:
 
     Attributes:
         event: what its receipt will say; None as long as it needs none.
+        held: what is given back when all is over.  A call that has failed keeps its words, in the
+            frames of its error, until its receipt is written: they count until then.
     """
 
     event: Event | None = None
+    held: ExitStack = field(default_factory=ExitStack)
 
 
 class Calls:
@@ -87,6 +93,8 @@ class Calls:
             if call.event is not None:
                 refusal, receipt = await self._trail.record_refusal(call.event, refusal)
             await context.abort(refusal.status, str(refusal), _metadata(refusal, receipt))
+        finally:
+            call.held.close()
 
 
 def handlers_of(procedures: Procedures) -> list[grpc.GenericRpcHandler[bytes, bytes]]:
@@ -108,6 +116,19 @@ async def next_message(messages: Stream, seconds: float) -> bytes | None:
     """The next message, None at the end.  Raises Refusal (too-slow) when it takes longer."""
     async with within(seconds, "no message"):
         return await anext(messages, None)
+
+
+async def both(first: Awaitable[First], second: Awaitable[Second]) -> tuple[First, Second]:
+    """Two things at once; when one fails, its error is raised only after the other has ended too.
+
+    What a call holds is given back when it ends, and threads at work for it still hold it.
+    """
+    one, other = await asyncio.gather(first, second, return_exceptions=True)
+    if isinstance(one, BaseException):
+        raise one
+    if isinstance(other, BaseException):
+        raise other
+    return one, other
 
 
 @asynccontextmanager

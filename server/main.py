@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]  # not in its stubs
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
+from audit.output import configure_logging
 from audit.recorder import Observer
 from protocol.errors import BlindproofError
 from server.audit_service import AuditService
@@ -174,19 +174,6 @@ async def serve(settings: ServerSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with running(settings):
         await stop.wait()
-
-
-def configure_logging() -> None:
-    """One JSON object a line; payloads are never logged."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    )
 
 
 def main(settings: ServerSettings) -> None:

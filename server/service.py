@@ -23,7 +23,7 @@ from protocol.errors import EncodingError
 from protocol.keys import EnrolledKey
 from protocol.parameters import Mode
 from server.bundles import ModelBundle
-from server.calls import Calls, Context, Stream, handlers_of, next_message, within
+from server.calls import Calls, Context, Stream, both, handlers_of, next_message, within
 from server.events import Event
 from server.inference import InferenceEngine
 from server.jobs import Job, admit, request_of
@@ -32,6 +32,7 @@ from server.memory import MemoryBudget, enrolment_bytes, inference_bytes
 from server.refusals import Refusal
 from server.registry import ModelRegistry
 from server.settings import ServerSettings
+from server.threads import in_thread
 from server.trail import Answered, Trail
 from wire import rpc
 from wire.audit import encode_receipt
@@ -151,8 +152,8 @@ class Service:
             async with self._slot():
                 session = self._sessions.claim(header.session_id)
                 event.enrols(session)
-                with self._memory.reserve(enrolment_bytes(session.request)):
-                    return await self._enrol(event, session, header.proof_bytes, messages, context)
+                call.held.enter_context(self._memory.reserve(enrolment_bytes(session.request)))
+                return await self._enrol(event, session, header.proof_bytes, messages, context)
 
     async def _enrol(
         self,
@@ -195,12 +196,13 @@ class Service:
                 found = await self._trail.find_answer(header)
                 if found is not None:
                     answered, count = found
-                    with self._memory.reserve(count):
-                        await self._repeat(asked, answered)
+                    call.held.enter_context(self._memory.reserve(count))
+                    await self._repeat(asked, answered)
                     return
                 bundle, key = await self._admitted(header)
-                with self._memory.reserve(inference_bytes(bundle.card, header.packing)):
-                    await self._infer(asked, bundle, key, messages)
+                count = inference_bytes(bundle.card, header.packing)
+                call.held.enter_context(self._memory.reserve(count))
+                await self._infer(asked, bundle, key, messages)
 
     async def _admitted(self, header: InferenceHeader) -> tuple[ModelBundle, EnrolledKey | None]:
         """The model and the key of a request that may be answered."""
@@ -244,7 +246,7 @@ class Service:
             return facts, list(encode_response(header.request_id, response))
 
         # The disk takes the request while the processors work on it.
-        kept, (facts, outgoing) = await asyncio.gather(
+        kept, (facts, outgoing) = await both(
             self._trail.keep_request(event, received, seal=plaintext is not None),
             self._compute(answer),
         )
@@ -298,7 +300,7 @@ class Service:
 
     async def _compute(self, work: Callable[[], Result]) -> Result:
         """Run what takes all cores, a few at a time; lookups have threads of their own."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        return await in_thread(self._executor, work)
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:

@@ -23,6 +23,8 @@ from protocol.errors import BlindproofError
 from protocol.parameters import MAX_IDENTITY
 
 ENVIRONMENT_PREFIX = "BLINDPROOF_"
+LONGEST_REQUEST_SECONDS = 3600.0
+"""A call's archived request has no receipt before its answer, and must not count as forgotten."""
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/]+):(?P<port>[0-9]{1,5})")
 _LARGEST_PORT = 65535
 
@@ -49,7 +51,8 @@ class ServerSettings(BaseSettings):
         compute_threads: evaluations and proofs that run at once; more wait.
         header_seconds: longest wait for the first message of a stream, which holds no slot yet.
         idle_seconds: longest wait for a further message, or for a peer to read one.
-        request_seconds: longest time a call may take, its transfer included.
+        request_seconds: longest time a call may take, its transfer included; an hour at most, since
+            what it archives counts as forgotten after a day.
         max_enrolment_sessions: enrolments that may be open at once; another displaces the oldest.
         enrolment_seconds: time a client has to answer an enrolment's nonce.
         max_enrolled_keys: enrolments kept.
@@ -86,7 +89,7 @@ class ServerSettings(BaseSettings):
     compute_threads: PositiveInt = 2
     header_seconds: PositiveFloat = 5.0
     idle_seconds: PositiveFloat = 10.0
-    request_seconds: PositiveFloat = 300.0
+    request_seconds: PositiveFloat = Field(default=300.0, le=LONGEST_REQUEST_SECONDS)
     max_enrolment_sessions: PositiveInt = 64
     enrolment_seconds: PositiveFloat = 60.0
     max_enrolled_keys: PositiveInt = 10_000

@@ -34,9 +34,11 @@ from audit.recorder import CommitStep, Observer, Recorded, Recorder
 from audit.signed_note import NoteKey, SignedNote
 from audit.signed_receipt import SignedReceipt, sign_receipt
 from protocol.accountability import idempotency_digest
+from protocol.errors import EncodingError
 from server.bundles import ModelBundle
 from server.events import Event
 from server.refusals import Refusal
+from server.threads import in_thread
 from server.trail_files import TrailFiles, default_origin, open_trail_files
 from wire.archived import (
     ArchivedModel,
@@ -199,6 +201,8 @@ class Trail:
             return list(decode_archived_response(archive.read(ObjectKind.RESPONSE, name)))
         except (ObjectMissingError, ObjectErasedError) as error:
             raise Refusal(Reason.REQUEST_REFUSED, _GONE) from error
+        except EncodingError as error:  # not the peer's: what was kept can be parsed
+            raise LogStateError(f"the archive holds something else for {name.hex()}") from error
 
     async def keep_request(self, event: Event, messages: list[bytes], *, seal: bool) -> KeptObject:
         """Write a request to the archive.
@@ -386,6 +390,6 @@ class Trail:
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         """Run what waits for a disk.  Raises what it raises, and LogUnavailableError."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await in_thread(self._threads, work)
         except OSError as error:
             raise LogUnavailableError(f"the audit trail failed: {error.strerror}") from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from audit.aggregate_cosignature import bls_key_id
 from audit.bls import SIGNATURE_BYTES
-from audit.cosignature import Witness, verify_cosignature
+from audit.cosignature import CLOCK_SKEW_SECONDS, Witness, verify_cosignature
 from audit.errors import NoteError, SignatureError, UnknownEntryError, WitnessError
 from audit.log import AuditLog
 from audit.signed_note import NoteSignature, SignedNote
@@ -26,6 +26,9 @@ _SIZE = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
 # What a witness has can change between its answer and the next question, if several processes
 # serve one log; more often than this it does not.
 _ATTEMPTS = 3
+# How far ahead a witness's clock may be.  Less than those allow it who verify a cosignature: one
+# that they refuse makes them refuse the whole note, so that one witness could stop all answers.
+_AHEAD_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,8 @@ class WitnessClient:
         if not signed:
             raise WitnessError("answers no signature of the key in the policy")
         try:
-            verify_cosignature(text, witness.key, signed[0], int(self._clock()))
+            latest = int(self._clock()) + _AHEAD_SECONDS
+            verify_cosignature(text, witness.key, signed[0], latest - CLOCK_SKEW_SECONDS)
         except SignatureError as error:
             raise WitnessError(f"answers what does not verify: {error}") from error
         bls = None

@@ -17,6 +17,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
 
 import structlog
@@ -341,4 +342,7 @@ def _http_client(tls: ssl.SSLContext, seconds: float) -> httpx.AsyncClient:
             "asking witnesses needs an HTTP client: pip install 'blindproof[witness]'"
         ) from error
     # Nothing from the environment: a proxy is no part of what was configured.
-    return httpx.AsyncClient(verify=tls, timeout=seconds, trust_env=False)
+    # And nothing from a witness but its answer: cookies would be kept for ever, and be sent to
+    # other witnesses of the same domain.
+    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+    return httpx.AsyncClient(verify=tls, timeout=seconds, trust_env=False, cookies=cookies)

@@ -427,7 +427,7 @@ class ResponseAssembler:
             self._add_output(message.output)
         elif part == "proof" and self._proof is not None and self._outputs_complete:
             self._proof.add(message.proof.data)
-        elif part == "receipt" and self._complete and not self._receipt:
+        elif part == "receipt" and self._complete and not self._receipt and message.receipt:
             self._receipt = message.receipt
         else:
             raise EncodingError(f"response message '{part}' out of order")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from audit.output import configure_logging
 from wire.files import write_private
 from witness.cosigning import CosigningWitness
 from witness.errors import WitnessServiceError
@@ -71,15 +72,7 @@ async def serve(settings: WitnessSettings) -> None:
 
 def main(settings: WitnessSettings) -> None:
     """Run a witness in this process; one JSON object a line on standard output."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    )
+    configure_logging()
     asyncio.run(serve(settings))
 
 
@@ -111,8 +104,12 @@ def _server(
 def _config(settings: WitnessSettings, app: FastAPI) -> uvicorn.Config:
     import uvicorn
 
+    from witness.connections import BoundedConnection
+
     config = uvicorn.Config(
         app,
+        http=BoundedConnection,
+        ws="none",
         log_config=None,
         log_level=logging.CRITICAL,
         access_log=False,

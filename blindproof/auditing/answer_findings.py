@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from audit.facts import same_soundness
 from audit.receipt import Action, Outcome, Receipt
 from blindproof.auditing.errors import NotExportedError
 from blindproof.auditing.expectations import Expectations
@@ -133,8 +134,8 @@ class AnswerVerifier:
             return failed(Subject.PROOF, error)
         if not evidence.proof:
             return passed(Subject.PROOF, "the answer was computed again: the model is public")
-        if report.bits != receipt.soundness_bits:
+        if not same_soundness(report.bits, receipt.soundness_bits):
             detail = f"its soundness is {report.bits} bits, not {receipt.soundness_bits}"
             return failed(Subject.PROOF, detail)
-        detail = f"holds: false with a probability of at most 2^-{report.bits:.1f}"
+        detail = f"holds; a false one would with a probability of at most 2^-{report.bits:.1f}"
         return passed(Subject.PROOF, detail)

@@ -67,6 +67,7 @@ class Expectations:
             )
         if not self.proofs:
             yield "Proofs were not verified: that answers are right is the server's word."
+        yield "Why something was left out of this file is what its operator says."
         yield (
             "Receipts that are not in this file, and requests that were never recorded, are not "
             "judged. What ciphertexts hold only their owners know."

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from audit.aggregate_cosignature import largest_aggregate, verify_aggregate_cosignature
+from audit.bls import BlsUnavailableError
 from audit.checkpoint import Checkpoint, verify_checkpoint
 from audit.cosignature import verify_cosignatures
-from audit.errors import AuditError
+from audit.errors import AuditError, WitnessError
 from audit.merkle import verify_consistency, verify_inclusion
 from audit.proven_receipt import ProvenReceipt
 from audit.receipt import Receipt
@@ -17,7 +18,7 @@ from audit.tree import MemoryNodes, Tree
 from blindproof.auditing.errors import ExportError
 from blindproof.auditing.expectations import Expectations
 from blindproof.auditing.export_file import ExportFile
-from blindproof.auditing.findings import Finding, Subject, failed, passed
+from blindproof.auditing.findings import Finding, Subject, failed, not_checked, passed
 
 
 class LogVerifier:
@@ -118,6 +119,12 @@ class LogVerifier:
             if largest_aggregate(note, origin, policy) is not None:
                 signers = verify_aggregate_cosignature(note, origin, policy)
                 yield passed(Subject.WITNESSES, f"one BLS signature of {', '.join(signers)}")
+        except BlsUnavailableError as error:
+            yield not_checked(Subject.WITNESSES, str(error))
+        except WitnessError as error:
+            alone = len(note.signatures) == 1
+            hint = ": export with --cosigned what witnesses have signed" if alone else ""
+            yield failed(Subject.WITNESSES, f"{error}{hint}")
         except AuditError as error:
             yield failed(Subject.WITNESSES, error)
 

@@ -20,7 +20,7 @@ from blindproof.auditing.findings import Finding, ReceiptFindings, Report, Statu
 
 FORMAT = "blindproof audit report 1"
 VERDICTS = {
-    Status.PASSED: "Everything was checked and holds.",
+    Status.PASSED: "Everything in this file was checked and holds.",
     Status.FAILED: "Something does not hold.",
     Status.NOT_CHECKED: "Everything that was checked holds; not everything was checked.",
 }

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blindproof.cli.audit_options import ArchivePlace, Database, State, opened_trail
+from blindproof.cli.audit_options import (
+    ArchivePlace,
+    Database,
+    State,
+    kept_checkpoints,
+    opened_trail,
+)
 from blindproof.cli.audit_verify import SOMETHING_FAILED, receipt_progress
 from blindproof.tables import size
 
@@ -44,10 +50,7 @@ def fsck(  # noqa: PLR0917  (a command's options)
 
     Exits with 0 if all is whole, 1 if something is not.  May run beside the server.
     """
-    from audit.signed_note import MAX_NOTE_BYTES
-    from wire.files import read_regular
-
-    kept = [read_regular(path, MAX_NOTE_BYTES) for path in checkpoint or ()]
+    kept = list(kept_checkpoints(checkpoint))
     complaints = 0
     with opened_trail(state, database, archive) as trail, receipt_progress() as progress:
         found = _complaints(trail, kept, progress, deep=deep or proofs, proofs=proofs)
@@ -97,6 +100,8 @@ def _store_complaints(store: StoreCheck) -> Iterator[str]:
             yield f"archive: {row.kind} {row.name.hex()} is {name}"
     for receipt_id in store.unarchived:
         yield f"archive: nothing was kept of the answer of receipt {receipt_id.hex()}"
+    for row in store.strays:
+        yield f"archive: {row.kind} {row.name.hex()} has no receipt of tenant '{row.tenant}'"
     if store.whole:
         typer.echo(
             f"ok      archive: {store.objects} objects, {size(store.size)}; {store.removed} were "

@@ -157,6 +157,28 @@ def query_of(
     )
 
 
+def kept_checkpoints(paths: list[Path] | None) -> tuple[bytes, ...]:
+    """Checkpoints that somebody kept: well-formed, not verified.
+
+    Raises:
+        EncodingError: a file that holds none.
+        OSError: one that cannot be read.
+    """
+    from audit.errors import NoteError
+    from audit.signed_note import MAX_NOTE_BYTES, SignedNote
+    from wire.files import read_regular
+
+    kept = []
+    for path in paths or ():
+        data = read_regular(path, MAX_NOTE_BYTES)
+        try:
+            SignedNote.decoded(data)
+        except NoteError as error:
+            raise EncodingError(f"{path} is not a checkpoint: {error}") from error
+        kept.append(data)
+    return tuple(kept)
+
+
 def hexadecimal(text: str, what: str, size: int = 32) -> bytes:
     """Bytes given as hexadecimal digits.
 

@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from blindproof.cli.audit_options import hexadecimal
+from blindproof.cli.audit_options import hexadecimal, kept_checkpoints
 
 SOMETHING_FAILED = 1
 
@@ -83,13 +83,12 @@ def verify(  # noqa: PLR0917  (a command's options)
     Exits with 0 if everything holds that was checked, 1 if something does not, 2 if the file
     cannot be used.
     """
-    from audit.signed_note import MAX_NOTE_BYTES, NoteKey
+    from audit.signed_note import NoteKey
     from audit.witness_policy import read_policy
     from blindproof.auditing.expectations import Expectations
     from blindproof.auditing.findings import Status
     from blindproof.auditing.rendering import as_text, require_report_name, write_report
     from blindproof.auditing.verification import verify_export
-    from wire.files import read_regular
 
     for path in report or ():
         require_report_name(path)
@@ -97,7 +96,7 @@ def verify(  # noqa: PLR0917  (a command's options)
         log_key=NoteKey.decoded(log_key),
         now_seconds=int(time.time()),
         witnesses=None if witnesses is None else read_policy(witnesses),
-        checkpoints=tuple(read_regular(path, MAX_NOTE_BYTES) for path in checkpoint or ()),
+        checkpoints=kept_checkpoints(checkpoint),
         models=frozenset(hexadecimal(text, "a model's digest") for text in model or ()),
         client_keys=frozenset(hexadecimal(text, "a client's key") for text in client_key or ()),
         proofs=not without_proofs,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from audit.merkle import MAX_SIZE
 from audit.receipt import MAX_TIME_NS, Action, Outcome
@@ -15,7 +15,19 @@ from protocol.accountability import MAX_TOKEN
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+
+def _within_years(time: datetime) -> datetime:
+    """Refuse a time whose offset leads out of the years that UTC can be written in."""
+    try:
+        if time.tzinfo is not None:
+            time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("no such time in UTC") from error
+    return time
+
+
 Name = Annotated[str, Field(max_length=MAX_TOKEN)]
+Time = Annotated[datetime, AfterValidator(_within_years)]
 
 
 class Filter(BaseModel):
@@ -36,8 +48,8 @@ class Filter(BaseModel):
     action: Action | None = None
     outcome: Outcome | None = None
     model: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Time | None = None
+    until: Time | None = None
     receipt: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
     before: Annotated[int, Field(ge=0, le=MAX_SIZE)] | None = None
 

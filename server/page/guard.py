@@ -79,9 +79,12 @@ class Guard:
         scope = request.scope
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
             return self._pages.problem(414, "Address too long", "No page has such an address.")
-        posts = request.url.path in {LOGIN_PATH, LOGOUT_PATH}
-        public = request.url.path in PUBLIC_PATHS
-        if request.method == "POST" and request.url.path == LOGIN_PATH:
+        # The path that routes are chosen by, and not the one in a URL put together with what the
+        # peer says of the host.
+        path = scope["path"]
+        posts = path in {LOGIN_PATH, LOGOUT_PATH}
+        public = path in PUBLIC_PATHS
+        if request.method == "POST" and path == LOGIN_PATH:
             return None
         if not public:
             refusal = self._without_access(request)

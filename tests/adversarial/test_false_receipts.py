@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from audit.checkpoint import verify_checkpoint
 from audit.cosignature import CLOCK_SKEW_SECONDS
 from audit.errors import LogUnavailableError
 from audit.head import Head
@@ -445,6 +446,23 @@ def test_enough_witnesses_are_accepted_and_kept(scene: Scene, tmp_path: Path, la
     assert len(verified.cosignatures) == 2
     assert verified.checkpoint.size == scene.lies.log.size
     assert scene.world.keys.known_log(scene.address).head.size == scene.lies.log.size
+
+
+@pytest.mark.accepts("C-97")
+def test_a_smaller_log_that_witnesses_signed_does_not_shorten_what_is_remembered(scene: Scene):
+    def grown(log: FalseLog, index: int, old_size: int) -> ReceiptMessage:
+        for number in range(3):
+            log.append(filler(scene, number))
+        return log.message(index, old_size)
+
+    witnesses = witnessed(scene)
+    with warm(scene, 1, witnesses=witnesses.policy) as client:
+        scene.lies.show = grown
+        scene.lies.cosign = lambda log, found: found.cosigned(log.note(log.size - 3), 2)
+        result = scene.ask(client)
+    assert scene.lies.log.size == 5
+    assert verify_checkpoint(result.receipt.checkpoint.encoded(), scene.lies.log.key)[0].size == 2
+    assert scene.world.keys.known_log(scene.address).head.size == 5
 
 
 def too_few(log: FalseLog, witnesses: FalseWitnesses):

@@ -85,6 +85,7 @@ def main() -> None:
         process = os.fork()
         if process == 0:
             status = 1
+            say("process", os.getpid())  # before it says that it serves
             try:
                 child(json.loads(line))
                 status = 0
@@ -92,7 +93,6 @@ def main() -> None:
                 say("failed", f"{type(error).__name__}: {error}".replace("\n", " "))
             finally:
                 os._exit(status)
-        say("process", process)
         _, status = os.waitpid(process, 0)
         say("gone", os.waitstatus_to_exitcode(status))
 

@@ -115,7 +115,7 @@ def test_an_export_verifies_from_the_file_and_the_key_alone(clinic, tmp_path):
     reports = [elsewhere / f"report.{kind}" for kind in ("html", "json", "txt")]
     options = [part for path in reports for part in ("--report", path)]
     shown = text_of("verify", file, "--log-key", clinic.key, "--strict", *options)
-    assert shown.startswith("Everything was checked and holds.")
+    assert shown.startswith("Everything in this file was checked and holds.")
     assert "proof: 3 passed" in shown
     assert all(path.stat().st_size for path in reports)
     content = json.loads(reports[1].read_text())
@@ -265,6 +265,10 @@ def test_a_checkpoint_that_was_kept_elsewhere_is_extended(clinic, tmp_path):
     newer.write_text(printed)
     shown = text_of(*verify, "--checkpoint", newer, code=FAILED)
     assert "export again" in shown
+    wrong = tmp_path / "receipt.json"
+    wrong.write_text("{}")
+    for command in (verify, ["fsck", "--state", clinic.state]):
+        assert "is not a checkpoint" in text_of(*command, "--checkpoint", wrong, code=UNUSABLE)
 
 
 def test_a_cosigned_checkpoint_is_the_kept_one(clinic, tmp_path):
@@ -315,7 +319,7 @@ def test_witnesses_that_did_not_sign_are_missed(clinic, export, tmp_path):
         "--without-proofs",
         code=FAILED,
     )
-    assert "0 of 2 witnesses have signed" in shown
+    assert "0 of 2 witnesses have signed, 2 must: export with --cosigned" in shown
 
 
 def test_search_shows_lines_or_json(clinic):

@@ -38,7 +38,8 @@ from client_sdk import (
     verify_receipt,
 )
 from client_sdk.log_memory import KnownLog
-from client_sdk.transport import TlsFiles, Transport
+from client_sdk.log_view import LogView
+from client_sdk.transport import ConnectionLostError, TlsFiles, Transport
 from protocol.request import REQUEST_ID_BYTES
 from tests.integration.conftest import PASSPHRASE, World
 from tests.integration.example_models import records
@@ -358,3 +359,21 @@ def test_a_receipt_is_not_taken_under_another_servers_key(world: World, tmp_path
         other = NoteKey(NoteKey.decoded(client.log_key).name, bytes(32))
     with pytest.raises((SignatureError, ValueError), match="expected"):
         verify_receipt(path, other)
+
+
+def test_a_line_that_breaks_after_the_answer_does_not_undo_it(world: World, monkeypatch):
+    accept, broken = LogView.accept, []
+
+    async def breaking(view, *given):
+        if not broken:
+            broken.append(True)
+            raise ConnectionLostError("the line broke")
+        return await accept(view, *given)
+
+    monkeypatch.setattr(LogView, "accept", breaking)
+    monkeypatch.setattr(repeating, "pause", lambda attempt: 0.0)
+    with world.client() as client:
+        result = client.predict(records(1))
+    assert broken
+    assert result.receipt.signed.receipt.outcome is Outcome.ANSWERED
+    assert world.phases.count(Phase.EXCHANGE) == 1

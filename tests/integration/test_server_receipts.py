@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -322,7 +322,10 @@ def _proven(came, trail) -> ProvenReceipt:
 def test_an_answer_goes_through_every_step_in_order(served: Served, model: str):
     assert served.infer(served.messages(model)).code is grpc.StatusCode.OK
     eventually(lambda: served.watch.steps[-1:] == [CommitStep.RELEASED])
-    assert served.watch.steps == list(CommitStep)
+    # Those who wait are told by another thread than the one that says so.
+    taken = [step for step in served.watch.steps if step is not CommitStep.ACKNOWLEDGED]
+    assert taken == [step for step in CommitStep if step is not CommitStep.ACKNOWLEDGED]
+    assert served.watch.steps.count(CommitStep.ACKNOWLEDGED) == 1
 
 
 @pytest.mark.accepts("C-95")
@@ -373,6 +376,25 @@ def test_nothing_is_released_without_the_archive_and_everything_once_it_is_back(
     assert (failed.outcome, failed.reason) == (Outcome.FAILED, Reason.AUDIT_UNAVAILABLE)
     assert served.infer(asked).code is grpc.StatusCode.OK
     assert [one.outcome for one in receipts_of(trail, asked)] == [Outcome.FAILED, Outcome.ANSWERED]
+
+
+def test_a_request_that_cannot_be_archived_has_its_place_until_its_work_has_ended(served: Served):
+    """Else requests that hold memory would wait for the processors without being counted."""
+    archive, aside = served.settings.state / "archive", served.settings.state / "aside"
+    served.engine.pause()
+    archive.rename(aside)
+    archive.write_bytes(b"a file where a directory was")
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            refused = pool.submit(served.infer, served.messages())
+            assert served.engine.started.wait(SECONDS)
+            assert not wait([refused], 0.3).done
+            served.engine.released.set()
+            assert refused.result(SECONDS).reason == Reason.AUDIT_UNAVAILABLE
+    finally:
+        served.engine.released.set()
+        archive.unlink()
+        aside.rename(archive)
 
 
 @pytest.mark.rejects("C-95")
@@ -588,6 +610,40 @@ def test_a_repetition_is_answered_after_a_restart_and_without_the_model(
         again = infer(channel, asked[:1])
         assert infer(channel, fresh(asked)).reason == Reason.MODEL_UNKNOWN
     assert (again.messages, again.receipt.entry) == (first.messages, first.receipt.entry)
+
+
+def test_a_repetition_counts_in_memory_like_a_request(served: Served, world: World, tmp_path):
+    settings = served.settings.model_copy(update={"state": tmp_path / "state"})
+    asked = served.messages()
+    with server_thread(settings) as address, connected(address, world.ca) as channel:
+        assert infer(channel, asked).code is grpc.StatusCode.OK
+    settings = settings.model_copy(update={"max_memory_bytes": 1 << 10})
+    with server_thread(settings) as address, connected(address, world.ca) as channel:
+        for messages in (asked, served.messages()):
+            refused = infer(channel, messages)
+            assert refused.reason == Reason.REQUEST_REFUSED
+            assert "this server allows 0 MiB" in refused.detail
+
+
+@pytest.mark.rejects("C-96")
+def test_with_mutual_tls_nobody_is_given_what_another_was_answered(
+    served: Served, world: World, tmp_path
+):
+    settings = served.settings.model_copy(
+        update={"state": tmp_path / "state", "tls_client_ca": world.ca}
+    )
+    asked = changed(served.messages(), client_id="alice")
+    reasons = {}
+    with server_thread(settings) as address:
+        for name in ("alice", "bob"):
+            certificate, key = world.authority.issue(tmp_path, name)
+            credentials = grpc.ssl_channel_credentials(
+                world.ca.read_bytes(), key.read_bytes(), certificate.read_bytes()
+            )
+            options = (("grpc.use_local_subchannel_pool", 1),)
+            with grpc.secure_channel(address, credentials, options) as channel:
+                reasons[name] = infer(channel, asked).reason
+    assert reasons == {"alice": "", "bob": Reason.IDENTITY_REFUSED}
 
 
 @pytest.mark.rejects("C-96")
@@ -819,6 +875,16 @@ def test_an_unknown_session_is_nobodys(served: Served, trail):
     receipt = receipt_of(trail, outcome)
     assert (receipt.outcome, receipt.actor) == (Outcome.DENIED, "unidentified")
     assert receipt.request_id == enrolling.session
+
+
+def test_an_enrolment_counts_in_memory(served: Served, world: World, tmp_path):
+    settings = served.settings.model_copy(
+        update={"state": tmp_path / "state", "max_memory_bytes": 1 << 10}
+    )
+    with server_thread(settings) as address, connected(address, world.ca) as channel:
+        refused = _complete(channel, _enrolling(served, channel).messages)
+    assert refused.reason == Reason.REQUEST_REFUSED
+    assert "this server allows 0 MiB" in refused.detail
 
 
 def test_a_full_store_is_recorded_and_no_key_is(served: Served, world: World, tmp_path):

@@ -324,6 +324,43 @@ def test_loading_the_library_leaves_the_limit_of_recursion_alone():
     assert ended.stdout == b"refused\n"
 
 
+def test_the_library_is_loaded_by_one_thread_at_a_time():
+    """A second one would take the limit that the library sets for the one to put back."""
+    program = (
+        "import builtins, sys, threading, time\n"
+        "from audit import bls\n"
+        "imported = builtins.__import__\n"
+        "begun = threading.Event()\n"
+        "def slowly(name, *rest, **options):\n"
+        "    if name == 'py_ecc.bls.ciphersuites':\n"
+        "        sys.setrecursionlimit(100_000)\n"
+        "        begun.set()\n"
+        "        time.sleep(0.3)\n"
+        "    return imported(name, *rest, **options)\n"
+        "builtins.__import__ = slowly\n"
+        "before = sys.getrecursionlimit()\n"
+        "threads = [threading.Thread(target=bls._scheme) for _ in range(2)]\n"
+        "threads[0].start()\n"
+        "begun.wait()\n"
+        "threads[1].start()\n"
+        "for thread in threads:\n"
+        "    thread.join()\n"
+        "print(sys.getrecursionlimit() == before)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert ended.stdout == b"True\n"
+
+
+def test_a_deep_stack_changes_no_verdict(keys):
+    def below(frames, work):
+        return work() if frames == 0 else below(frames - 1, work)
+
+    signer = BlsSigningKey.generate()
+    frames = sys.getrecursionlimit() * 7 // 10
+    signature = below(frames, lambda: signer.sign(AB))
+    below(frames, lambda: verify_aggregate([signer.proven()], signature, AB))
+
+
 def test_without_the_library_the_error_says_what_to_install(monkeypatch, keys):
     imported = builtins.__import__
 

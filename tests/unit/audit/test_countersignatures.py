@@ -12,7 +12,9 @@ from audit.errors import LogStateError, SignatureError, UnknownEntryError
 from audit.keys import SigningKey
 from audit.log import AuditLog
 from audit.log_check import check_log
+from audit.receipt import Action, Outcome
 from audit.schema import countersignatures
+from audit.signed_receipt import sign_receipt
 from tests.unit.audit.example_receipts import CLIENT, LOG_KEY, ORIGIN, SERVER, numbered
 
 OTHER = SigningKey.from_secret(b"o" * 32)
@@ -60,6 +62,21 @@ def test_what_is_no_signature_of_a_client_is_not_kept(log, signed, forged):
     with pytest.raises(SignatureError):
         countersign(log, signed.receipt.receipt_id, forged)
     assert countersignature(log, signed.receipt.receipt_id) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"outcome": Outcome.DENIED, "reason": "busy"},
+        {"outcome": Outcome.FAILED, "reason": "cancelled"},
+        {"action": Action.ENROL_KEY},
+    ],
+)
+def test_only_answers_are_countersigned(log, changes):
+    refused = sign_receipt(replace(numbered(1).receipt, **changes), SERVER)
+    log.append([refused])
+    with pytest.raises(SignatureError, match="receipts of answers"):
+        countersign(log, refused.receipt.receipt_id, of(refused))
 
 
 def test_only_receipts_of_the_log_are_countersigned(log, signed):

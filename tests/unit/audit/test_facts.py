@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from typing import Any
 
@@ -111,6 +112,13 @@ def test_their_own_receipt_is_accepted(facts: AnsweredFacts, receipt: Receipt):
     facts.require_in(receipt)
     # What the server alone knows is no fact of the client's.
     facts.require_in(replace(receipt, time_ns=2, time_source=TimeSource.NTP, software_version="2"))
+
+
+@pytest.mark.accepts("C-93")
+def test_soundness_may_differ_by_what_platforms_do(facts: AnsweredFacts, receipt: Receipt):
+    facts.require_in(replace(receipt, soundness_bits=math.nextafter(BITS, math.inf)))
+    with pytest.raises(ReceiptMismatchError, match="another soundness bits"):
+        facts.require_in(replace(receipt, soundness_bits=BITS + 2.0**-19))
 
 
 CHANGES: dict[str, object] = {

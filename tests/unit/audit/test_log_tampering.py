@@ -166,6 +166,9 @@ def test_an_edited_entry_is_neither_read_nor_proved(path):
     with pytest.raises(LogStateError, match="not what was recorded"):
         list(log.entries())
     execute(path, EDIT_LEAF)
+    with pytest.raises(LogStateError, match="filed under another actor"):
+        log.entry(EDITED)
+    execute(path, ("UPDATE audit_entries SET actor = 'ward-8' WHERE position = ?", EDITED))
     assert log.entry(EDITED).receipt() == edited(EDITED)  # it agrees with itself, and yet:
     with pytest.raises(LogStateError, match="cannot prove"):
         log.inclusion_proof(EDITED)
@@ -260,6 +263,61 @@ def test_a_checkpoint_from_the_future_is_not_met(path):
     future = sign_checkpoint(Checkpoint(ORIGIN, SIZE + 1, bytes(32)), LOG).encoded()
     with pytest.raises(LogStateError):
         checked(path, future)
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "UPDATE audit_entries SET data = CAST(data AS TEXT) WHERE position = 3",
+        "UPDATE audit_entries SET tenant = CAST(tenant AS BLOB) WHERE position = 3",
+        "UPDATE audit_head SET size = size + 0.5",
+        "UPDATE audit_nodes SET hash = 'abc' WHERE number = 1",
+        "INSERT INTO audit_checkpoints VALUES (3, 'text')",
+        "INSERT INTO audit_countersignatures VALUES (x'00', 'text', x'00')",
+        "INSERT INTO audit_objects VALUES ('request', x'00', 't', 'text', 1, 1, 0, NULL)",
+        "INSERT INTO audit_objects VALUES ('request', x'00', 't', x'00', 1, 1, 0, 'text')",
+    ],
+)
+@pytest.mark.rejects("C-98")
+def test_a_value_of_another_type_is_found_and_no_crash(path, planted):
+    execute(path, (planted,))
+    with pytest.raises(LogStateError, match="of another type"):
+        checked(path)
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        ("CREATE TRIGGER t AFTER INSERT ON Audit_Objects BEGIN DELETE FROM audit_objects; END",),
+        (
+            "ALTER TABLE audit_objects RENAME TO hidden",
+            "CREATE VIEW audit_objects AS SELECT * FROM hidden WHERE kind <> 'request'",
+        ),
+    ],
+)
+@pytest.mark.rejects("C-98")
+def test_planted_triggers_and_views_are_found(path, planted):
+    execute(path, *((statement,) for statement in planted))
+    with pytest.raises(LogStateError, match="that no log makes"):
+        checked(path)
+
+
+@pytest.mark.parametrize("column", ["size", "root", "schema_version"])
+@pytest.mark.rejects("C-98")
+def test_a_head_of_another_type_is_refused(path, column):
+    execute(path, (f"UPDATE audit_head SET {column} = 'text'",))  # noqa: S608 -- from this list
+    with pytest.raises(LogStateError):
+        reopened(path)
+
+
+@pytest.mark.rejects("C-98")
+def test_a_second_head_is_found(path):
+    execute(
+        path,
+        ("INSERT INTO audit_head SELECT 0, schema_version, origin, 1, root FROM audit_head",),
+    )
+    with pytest.raises(LogStateError, match="holds no log"):
+        checked(path)
 
 
 def test_the_reference_agrees_with_the_head(path):

@@ -261,3 +261,23 @@ def test_many_threads_get_each_its_own_place(log, recording):
         thread.join(SECONDS)
     assert sorted(found.values()) == list(range(160))
     assert all(log.entry(index).receipt() == numbered(number) for number, index in found.items())
+
+
+@pytest.mark.parametrize("step", TRANSACTION)
+def test_nothing_ends_the_thread_that_everybody_waits_for(log, recording, step):
+    failing = [True]
+
+    def observe(taken: CommitStep) -> None:
+        if taken is step and failing:
+            failing.pop()
+            raise MemoryError
+
+    recorder = recording(observe)
+    first = recorder.record(numbered(1))
+    if step is CommitStep.ACKNOWLEDGED:
+        assert first.result(SECONDS).index == 0
+    else:
+        with pytest.raises(MemoryError):
+            first.result(SECONDS)
+    expected = 1 if step in {CommitStep.COMMITTED, CommitStep.ACKNOWLEDGED} else 0
+    assert recorder.record(numbered(2)).result(SECONDS).index == expected

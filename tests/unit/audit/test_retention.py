@@ -63,7 +63,7 @@ def test_only_what_the_rules_say_is_removed(archive):
     for kind in (ObjectKind.MODEL, ObjectKind.ENROLMENT):
         assert archive.read(kind, b"n")
     found = check_store(archive.engine, archive.store)
-    assert found.whole
+    assert not found.missing + found.damaged
     assert (found.rows, found.removed, found.objects) == (4, 2, 2)
 
 
@@ -99,6 +99,11 @@ def test_what_was_put_again_after_its_row_expired_waits_for_its_new_row(archive)
     assert archive.read(ObjectKind.REQUEST, b"newer") == b"same bytes"
 
 
+def nothing_is_lost(archive):
+    found = check_store(archive.engine, archive.store)
+    return not found.missing + found.damaged
+
+
 def test_orphans_are_removed_once_nobody_can_be_about_to_name_them(archive):
     orphan = keep(archive, ObjectKind.REQUEST, b"n", b"orphan", recorded=False)
     named = keep(archive, ObjectKind.REQUEST, b"m", b"named")
@@ -106,7 +111,7 @@ def test_orphans_are_removed_once_nobody_can_be_about_to_name_them(archive):
     assert sweep(archive, RetentionRules(), now).orphans == 0
     assert check_store(archive.engine, archive.store).orphans == 1
     for kept in (orphan, named):
-        make_older(archive, kept, HOUR + 10**9)
+        make_older(archive, kept, DAY + 10**9)
     assert sweep(archive, RetentionRules(), now).orphans == 1
     assert list(archive.store.addresses()) == [named.address]
     assert check_store(archive.engine, archive.store).orphans == 0
@@ -124,7 +129,7 @@ def test_drafts_of_the_dead_are_removed(archive, tmp_path):
     draft = tmp_path / "archive" / "drafts" / ".draft-0"
     draft.write_bytes(b"half")
     assert sweep(archive, RetentionRules(), time.time_ns()).drafts == 0
-    assert sweep(archive, RetentionRules(), time.time_ns() + 2 * HOUR).drafts == 1
+    assert sweep(archive, RetentionRules(), time.time_ns() + 2 * DAY).drafts == 1
 
 
 def test_more_than_one_page_is_removed(archive, monkeypatch):
@@ -134,8 +139,8 @@ def test_more_than_one_page_is_removed(archive, monkeypatch):
         keep(archive, ObjectKind.MODEL, bytes([number]), bytes([number]) * 2)
         keep(archive, ObjectKind.MODEL, b"m", bytes([number]) * 3)  # orphans but the first
     assert sweep(archive, RetentionRules(0, 0), last.stored_ns).requests == 8
-    assert sweep(archive, RetentionRules(), last.stored_ns + 2 * HOUR).orphans == 7
-    assert check_store(archive.engine, archive.store).whole
+    assert sweep(archive, RetentionRules(), last.stored_ns + 2 * DAY).orphans == 7
+    assert nothing_is_lost(archive)
     assert len(list(archive.store.addresses())) == 9
 
 
@@ -146,8 +151,8 @@ def test_a_sweep_that_breaks_in_the_middle_is_finished_by_the_next(archive, tmp_
         sweep(archive, RetentionRules(requests_seconds=0), kept.stored_ns)
     (tmp_path / "away").rename(tmp_path / "archive")
     assert archive.find(ObjectKind.REQUEST, b"n").removed_ns == kept.stored_ns
-    assert check_store(archive.engine, archive.store).whole
-    assert sweep(archive, RetentionRules(), kept.stored_ns + 2 * HOUR).orphans == 1
+    assert nothing_is_lost(archive)
+    assert sweep(archive, RetentionRules(), kept.stored_ns + 2 * DAY).orphans == 1
     assert list(archive.store.addresses()) == []
 
 
@@ -158,7 +163,7 @@ def test_objects_in_s3_are_swept_too(log, sealing_keys):
         keep(archive, ObjectKind.RESPONSE, b"n", b"answer")
         keep(archive, ObjectKind.RESPONSE, b"n", b"orphan")
         assert sweep(archive, RetentionRules(requests_seconds=0), kept.stored_ns).orphans == 0
-        swept = sweep(archive, RetentionRules(), kept.stored_ns + 2 * HOUR)
+        swept = sweep(archive, RetentionRules(), kept.stored_ns + 2 * DAY)
         assert archive.read(ObjectKind.RESPONSE, b"n") == b"answer"
         assert swept.orphans in {1, 2}  # S3 counts time in seconds: the request may wait till now
         assert len(list(archive.store.addresses())) == 1

@@ -65,6 +65,12 @@ def test_a_log_is_one_log_at_whatever_address(store: KeyStore):
     assert store.known_log("server:2") == KnownLog(KEY, LARGE)
 
 
+def test_an_address_is_remembered_though_another_client_has_kept_the_head(store: KeyStore):
+    store.advance_log("server:1", KnownLog(KEY), LARGE)
+    assert store.advance_log("server:2", KnownLog(KEY), LARGE) == LARGE
+    assert store.known_log("server:2") == KnownLog(KEY, LARGE)
+
+
 @pytest.mark.rejects("C-94")
 @pytest.mark.parametrize("head", [SMALL, FORK])
 def test_what_was_not_joined_to_what_is_kept_does_not_replace_it(store: KeyStore, head: Head):

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from audit.receipt import Action
-from server.calls import Calls
+from server.calls import Calls, both
 from server.refusals import Refusal
 from server.trail import Trail
 from server.trail_files import open_trail_files
@@ -97,6 +97,54 @@ def test_calls_that_need_no_receipt_get_none(files):
 def test_a_call_that_takes_too_long_says_so(files):
     assert served(files, _long, seconds=0.01).sent[2][rpc.REASON_METADATA] == "too-slow"
     assert reasons(files) == ["too-slow"]
+
+
+def test_what_a_call_holds_is_given_back_when_its_receipt_is_written(files):
+    held: list[list[str | None]] = []
+
+    async def refused(trail: Trail) -> None:
+        async with Calls(20.0, trail).serving(Context(), rpc.INFER) as call:
+            call.event = trail.event(Action.PREDICT)
+            call.held.callback(lambda: held.append(reasons(files)))
+            await _busy()
+
+    async def run() -> None:
+        trail = Trail(files, "clinic")
+        await asyncio.gather(refused(trail), return_exceptions=True)
+        await trail.close()
+
+    asyncio.run(run())
+    assert held == [["busy"]]
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_of_two_things_neither_is_at_work_when_one_has_failed(failing: int):
+    ended = []
+
+    async def fail() -> None:
+        raise Refusal(Reason.BUSY, "busy")
+
+    async def work() -> None:
+        await asyncio.sleep(0.01)
+        ended.append(True)
+
+    parts = [work(), work()]
+    parts[failing].close()
+    parts[failing] = fail()
+    with pytest.raises(Refusal, match="busy"):
+        asyncio.run(_both(*parts))
+    assert ended == [True]
+
+
+async def _both(one, other):
+    return await both(one, other)
+
+
+def test_two_things_have_two_results():
+    async def of(value: int) -> int:
+        return value
+
+    assert asyncio.run(_both(of(1), of(2))) == (1, 2)
 
 
 def test_calls_that_are_ended_are_recorded_before_the_trail_is_closed(files):

@@ -32,6 +32,7 @@ def test_there_is_no_serving_without_tls_models_and_state(missing: str):
     [
         {"max_requests": 0},
         {"request_seconds": 0},
+        {"request_seconds": 3601},
         {"server_id": ""},
         {"server_id": "x" * 201},
         {"unknown": 1},

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from audit.archive import ObjectKind
 from audit.errors import DuplicateReceiptError, LogStateError, LogUnavailableError
 from audit.keys import SigningKey
 from audit.receipt import Action, Outcome, TimeSource
@@ -146,3 +147,18 @@ def test_a_duplicate_is_told_to_who_records_it(files):
 
     with pytest.raises(DuplicateReceiptError):
         running(files, record)
+
+
+def test_an_archive_that_holds_something_else_is_a_trail_that_fails(files):
+    async def repeat(trail: Trail):
+        event = trail.event(Action.PREDICT)
+        signed = sign_receipt(event.refused(Reason.BUSY, 0, TimeSource.NTP), files.key)
+        kept = files.archive.keep(
+            ObjectKind.REQUEST, event.receipt_id, b"no request", tenant="clinic"
+        )
+        recorded = await asyncio.wrap_future(trail._recorder.record(signed, [kept]))
+        answered = Answered(signed, recorded.index, recorded.head)
+        await trail.repeat_answer(trail.event(Action.PREDICT), answered, b"header")
+
+    with pytest.raises(LogStateError, match="holds something else"):
+        running(files, repeat)

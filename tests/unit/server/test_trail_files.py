@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from hashlib import sha256
 
 import pytest
@@ -79,6 +80,39 @@ def test_a_database_that_holds_no_trail_is_none(tmp_path, opened):
     (tmp_path / "state" / "audit.db").touch()
     with pytest.raises(LogUnavailableError, match="no audit trail in this database"):
         opened()
+
+
+def test_a_log_that_is_gone_is_not_begun_anew(tmp_path, opened):
+    """Another would have the same key, and nobody would name what is archived."""
+    files = opened(origin=ORIGIN)
+    files.log.append([numbered(1)])
+    kept = files.archive.keep(ObjectKind.REQUEST, b"name", b"data", tenant="clinic")
+    files.close()
+    (tmp_path / "state" / "audit.db").rename(tmp_path / "log.db")
+    for name in ("audit.key", "archive"):
+        with pytest.raises(LogStateError, match="holds no log"):
+            opened(origin=ORIGIN)
+        (tmp_path / "state" / name).rename(tmp_path / name)
+    assert opened(origin=ORIGIN).log.head().size == 0
+    shared = str(tmp_path / "archive")
+    with pytest.raises(LogStateError, match="archive with objects"):
+        open_trail_files(tmp_path / "second", None, shared, origin=ORIGIN)
+    assert not (tmp_path / "second" / "audit.key").exists()
+    restored = f"sqlite:///{tmp_path / 'log.db'}"
+    with pytest.raises(LogStateError, match=r"log has 1 entries and its key .*audit\.key is gone"):
+        open_trail_files(tmp_path / "third", restored, shared, origin=ORIGIN)
+    (tmp_path / "audit.key").rename(tmp_path / "third" / "audit.key")
+    with closing(open_trail_files(tmp_path / "third", restored, shared, origin=ORIGIN)) as again:
+        assert again.log.head().size == 1
+        assert again.archive.store.get(kept.address) == b"data"
+
+
+def test_a_start_that_was_interrupted_is_taken_up_again(tmp_path, opened):
+    """The log was made and its key was not; a request came and its receipt did not."""
+    opened(origin=ORIGIN).archive.keep(ObjectKind.REQUEST, b"name", b"data", tenant="clinic")
+    assert opened(origin=ORIGIN).log.head().size == 0
+    (tmp_path / "state" / "audit.key").unlink()
+    assert opened(origin=ORIGIN).log.head().size == 0
 
 
 def test_log_and_archive_may_be_elsewhere(tmp_path, opened):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import logging
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -296,7 +297,7 @@ def note_of(request):
             "does not verify",
         ),
         (
-            accepted(lambda peer, it: forged(note_of(it), "w0", peer.keys.ed25519, NOW + 301)),
+            accepted(lambda peer, it: forged(note_of(it), "w0", peer.keys.ed25519, NOW + 61)),
             "from the future",
         ),
         (lambda peer: lambda it: httpx.Response(302, headers={"location": "/"}), "status 302"),
@@ -320,6 +321,34 @@ async def test_answers_that_are_no_cosignatures_do_not_count(asked, log, peers, 
         await witnesses.cosigned(5)
     assert len(log.latest_checkpoint().signatures) == 1, "nothing unverified is kept"
     await witnesses.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_witness_whose_clock_is_a_little_ahead_counts(asked, log, peers):
+    ahead = accepted(lambda peer, it: forged(note_of(it), "w0", peer.keys.ed25519, NOW + 60))
+    peers[0].answer = ahead(peers[0])
+    witnesses = asked(log, peers[:1], 1)
+    note = await witnesses.cosigned(5)
+    # A client whose clock is four minutes behind the server's accepts it still.
+    assert verify_cosignatures(note, policy_of(peers[:1], 1), NOW - 240)
+    await witnesses.aclose()
+
+
+@pytest.mark.asyncio
+async def test_witnesses_are_given_no_cookies_of_one_another(monkeypatch):
+    sent = []
+
+    async def answer(_transport, request):
+        sent.append(request.headers.get("cookie"))
+        cookie = "c=1; Domain=witness.example; Path=/; Max-Age=9999"
+        return httpx.Response(200, headers={"set-cookie": cookie})
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", answer)
+    async with under_test._http_client(ssl.create_default_context(), 1.0) as client:
+        for name in ("w0", "w1", "w0"):
+            await client.post(f"https://{name}.witness.example/add-checkpoint")
+        assert not client.cookies
+    assert sent == [None] * 3
 
 
 def conflicting(*sizes):

@@ -19,6 +19,7 @@ from wire.inference import (
     ServerTimings,
     SingleOutputs,
     decode_header,
+    encode_receipt_part,
     encode_request,
     encode_response,
     output_chunks,
@@ -194,3 +195,16 @@ def test_output_words_are_checked_limb_by_limb(bundle, packing, response):
 
     with pytest.raises(EncodingError, match=f"limb {len(moduli) - 1}"):
         receive()
+
+
+def test_a_receipt_is_one_and_not_empty(bundle, packing, response):
+    messages = list(encode_response(bytes(16), response))
+    assembler = ResponseAssembler(bundle.card, packing, bytes(16))
+    for message in messages:
+        assembler.add(message)
+    with pytest.raises(EncodingError, match="out of order"):
+        assembler.add(encode_receipt_part(b""))
+    assembler.add(encode_receipt_part(b"receipt"))
+    with pytest.raises(EncodingError, match="out of order"):
+        assembler.add(encode_receipt_part(b"another"))
+    assert assembler.finish().receipt == b"receipt"

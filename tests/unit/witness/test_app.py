@@ -12,6 +12,7 @@ from tests.unit.audit.example_receipts import LOG_KEY
 from tests.unit.witness.conftest import NAME
 from tests.unit.witness.serving import witness_thread
 from tests.unit.witness.watched_log import asking, grow, watched_log
+from witness import connections
 from witness.add_checkpoint import MAX_BODY_BYTES
 from witness.errors import WitnessServiceError
 from witness.keys import SEEN_FILE
@@ -65,6 +66,24 @@ def test_slow_bodies_are_not_waited_for(settings):
                 b"POST /add-checkpoint HTTP/1.1\r\nhost: w\r\ncontent-length: 9\r\n\r\nold"
             )
             assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_peers_that_say_nothing_keep_no_places(settings, log, monkeypatch):
+    monkeypatch.setattr(connections, "CONNECTION_SECONDS", 1.0)
+    with (
+        witness_thread(settings.model_copy(update={"max_requests": 2})) as url,
+        ExitStack() as all_,
+    ):
+        host, port = url.removeprefix("http://").split(":")
+        silent = [
+            all_.enter_context(socket.create_connection((host, int(port)), timeout=10))
+            for _ in range(2)
+        ]
+        assert post(url, asking(log, 0)).status_code == 503
+        silent[1].sendall(b"POST /add-ch")
+        for connection in silent:
+            assert connection.recv(1) == b"", "the witness hangs up"
+        assert post(url, asking(log, 0)).status_code == 200
 
 
 def test_without_its_database_nothing_is_signed(settings, log, state):

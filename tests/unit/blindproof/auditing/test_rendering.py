@@ -48,7 +48,7 @@ def hostile(report):
 
 def test_text_says_everything(report):
     text = as_text(report)
-    assert text.startswith("Everything was checked and holds.\n")
+    assert text.startswith("Everything in this file was checked and holds.\n")
     assert report.sha256.hex() in text
     assert LOG_KEY.encoded() in text
     assert "the whole log: each of its 6 entries" in text
@@ -116,7 +116,7 @@ def test_the_page_needs_nothing_but_itself(report):
     assert "@import" not in text
     assert re.findall(r"https?://", text) == []
     assert "default-src 'none'" in text
-    assert "Everything was checked and holds." in page.text
+    assert "Everything in this file was checked and holds." in page.text
     assert "the whole log: each of its 6 entries" in page.text
     for one in report.receipts:
         assert one.receipt.receipt_id.hex() in page.text

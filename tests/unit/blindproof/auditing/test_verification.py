@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 
 import pytest
 
+from audit import bls as bls_module
 from audit.aggregate_cosignature import aggregate_cosignatures, cosign_bls
 from audit.bls import BlsSigningKey
 from audit.checkpoint import Checkpoint, sign_checkpoint
@@ -190,7 +192,7 @@ def test_one_request_has_one_receipt(trail, tmp_path):
     trail.answered(answer(1), receipt_id=bytes(16), tenant="other", idempotency_digest=None)
     trail.export(tmp_path / "a.zip", objects=False)
     assert complaints(verified(tmp_path / "a.zip")) == []
-    # A database without its constraint: the log's own code refuses such a batch.
+    # A database without its constraint, and a log that minds nothing: its own code refuses both.
     from sqlalchemy import text
 
     from audit import log
@@ -199,9 +201,10 @@ def test_one_request_has_one_receipt(trail, tmp_path):
         patch.setattr(log, "_require_new", lambda *given: None)
         with trail.engine.begin() as connection:
             connection.execute(text("UPDATE audit_entries SET idempotency_digest = NULL"))
+        patch.setattr(log, "require_filed", lambda *given: None)
         trail.record(replace(receipt, receipt_id=bytes([7]) * 16))
-    note = trail.log.checkpoint(KEY)
-    write_export(tmp_path / "b.zip", trail, note, Chosen(objects=False), trail.log.entries(0))
+        note = trail.log.checkpoint(KEY)
+        write_export(tmp_path / "b.zip", trail, note, Chosen(objects=False), trail.log.entries(0))
     subject, detail = only_complaint(verified(tmp_path / "b.zip"))
     assert (subject, detail) == (
         Subject.RECEIPT,
@@ -271,7 +274,7 @@ def test_gaps_are_shown(trail, tmp_path):
 
 
 @pytest.mark.accepts("C-97")
-def test_witnesses_count(trail, tmp_path):
+def test_witnesses_count(trail, tmp_path, monkeypatch):
     trail.happened(Action.PREDICT, Outcome.DENIED)
     keys = [SigningKey.from_secret(bytes([number]) * 32) for number in range(3)]
     bls = [BlsSigningKey.from_secret(bytes(31) + bytes([number + 1])) for number in range(2)]
@@ -310,6 +313,15 @@ def test_witnesses_count(trail, tmp_path):
     assert [f.detail for f in report.findings if f.subject is Subject.WITNESSES][1] == (
         "one BLS signature of w0, w1"
     )
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "py_ecc.bls.ciphersuites", None)
+        bls_module._scheme.cache_clear()
+        report = verified(path, witnesses=policy)
+    bls_module._scheme.cache_clear()
+    assert complaints(report) == []
+    last = [f for f in report.findings if f.subject is Subject.WITNESSES][1]
+    assert last.status is Status.NOT_CHECKED
+    assert "pip install 'blindproof[witness]'" in last.detail
     altered = replace(line, body=line.body[:1] + bytes(96))
     write_export(path, trail, note.with_signatures([altered]), Chosen(), trail.log.entries(0))
     assert only_complaint(verified(path, witnesses=policy))[0] is Subject.WITNESSES

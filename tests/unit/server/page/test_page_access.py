@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from fastapi import Request
 from fastapi.routing import APIRoute
+from starlette.datastructures import URL
 
 from server.page import Access, page_app
 from server.page import listener as listener_module
@@ -110,6 +112,28 @@ def test_without_token_every_route_is_refused(app, guessed_page, headers):
                     assert answer.status_code == 401, (method, path)
                     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
                 assert RECEIPT_ID not in answer.text
+
+
+@pytest.mark.asyncio
+async def test_the_path_of_the_route_decides_and_no_url_made_with_the_host(app, monkeypatch):
+    """Put together from Host and path, "localhost/static/page.css?" has the style sheet's path."""
+    put_together = URL("https://localhost/static/page.css?/checkpoint")
+    monkeypatch.setattr(Request, "url", property(lambda _: put_together))
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/checkpoint",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost/static/page.css?")],
+        "client": ("192.0.2.1", 9),
+    }
+    await app(scope, None, send)
+    assert sent[0]["status"] == 401
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/unknown", "/%00"])

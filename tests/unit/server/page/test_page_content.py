@@ -422,6 +422,18 @@ def test_a_row_filed_under_another_name_is_not_listed_under_it(small):
     assert client.get("/?actor=somebody").status_code == 500
 
 
+def test_a_row_filed_under_another_id_is_not_shown_for_it(small):
+    trail, client = small
+    wanted, other = (one.receipt.receipt_id for one in trail.receipts()[2:4])
+    for row, name in ((2, bytes(16)), (3, wanted), (2, other)):
+        altered(
+            trail, "UPDATE audit_entries SET receipt_id = :name WHERE position = :row",
+            name=name, row=row,
+        )  # fmt: skip
+    for path in (f"/receipts/{wanted.hex()}", f"/receipts/{wanted.hex()}/entry"):
+        assert client.get(path).status_code == 500
+
+
 def test_a_truncated_log_is_refused(small):
     trail, client = small
     altered(trail, "DELETE FROM audit_entries WHERE position = 7")
@@ -480,6 +492,13 @@ def test_nothing_that_a_receipt_says_becomes_markup():
         assert "<img src=x" not in body
         assert "\"'>" not in body
         assert "49" not in re.findall(r"alert\(1\)&gt;(..)", body)
+
+
+@pytest.mark.parametrize(
+    "query", ["since=0001-01-01T00:00:00%2B23:59", "until=9999-12-31T23:59:59-23:59"]
+)
+def test_times_outside_the_years_of_utc_are_not_understood(client, query):
+    assert client.get(f"/?{query}").status_code == 422
 
 
 @pytest.mark.parametrize("name", ["tenant", "actor"])
