@@ -62,6 +62,27 @@ def create_whole(path: Path, data: bytes) -> None:
     sync_directory(path.parent)
 
 
+def erase(path: Path) -> bool:
+    """Overwrite a file and remove it; false if there is none.
+
+    Neither reaches copies: backups and snapshots must be erased by whoever made them, and file
+    systems that never overwrite in place need encryption below.
+
+    Raises:
+        OSError: it cannot be written or removed.
+    """
+    try:
+        with path.open("r+b") as file:
+            file.write(bytes(os.fstat(file.fileno()).st_size))
+            file.flush()
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        return False
+    path.unlink(missing_ok=True)
+    sync_directory(path.parent)
+    return True
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable.
 

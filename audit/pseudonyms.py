@@ -10,14 +10,13 @@ The keys stay with whoever knows the subjects; the log never sees them.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 
 from audit.errors import ReceiptError
+from audit.private_files import create_whole, erase
 from protocol.encoding import encode
 from protocol.errors import EncodingError
 
@@ -64,52 +63,17 @@ class PseudonymKeys:
         return pseudonym(self._key(tenant), tenant, identifier)
 
     def erase(self, tenant: str) -> bool:
-        """Destroy a tenant's key; true if there was one.
-
-        The bytes are overwritten before the file goes.  Neither reaches copies: backups and
-        snapshots must be erased by whoever made them, and file systems that never overwrite in
-        place need encryption below.
-        """
-        path = self._path(tenant)
-        try:
-            with path.open("r+b") as file:
-                file.write(bytes(KEY_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
-        except FileNotFoundError:
-            return False
-        path.unlink()
-        self._sync_directory()
-        return True
+        """Destroy a tenant's key, as `audit.private_files.erase` does; true if there was one."""
+        return erase(self._path(tenant))
 
     def _key(self, tenant: str) -> bytes:
         path = self._path(tenant)
         if not path.exists():
-            self._create(path)
+            create_whole(path, secrets.token_bytes(KEY_BYTES))
         key = path.read_bytes()
         if len(key) != KEY_BYTES or not any(key):
             raise ReceiptError(f"the pseudonym key in {path.name} is damaged or half erased")
         return key
 
-    def _create(self, path: Path) -> None:
-        """Write a new key whole or not at all; of two who do so at once, one's key stays."""
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-        draft.unlink()
-        self._sync_directory()
-
     def _path(self, tenant: str) -> Path:
         return self._directory / hashlib.sha256(tenant.encode()).hexdigest()
-
-    def _sync_directory(self) -> None:
-        descriptor = os.open(self._directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from audit.errors import ArchiveUnavailableError, ObjectDamagedError, ObjectErasedError
-from audit.private_files import create_whole, make_private_directory, sync_directory
+from audit.private_files import create_whole, erase, make_private_directory
 from protocol.encoding import encode
 
 KEY_BYTES = 32
@@ -87,28 +86,15 @@ class SealingKeys:
             raise ObjectDamagedError(f"{kind} {name.hex()} is not what was sealed") from error
 
     def erase(self, tenant: str) -> bool:
-        """Destroy a tenant's key; true if there was one.
-
-        The bytes are overwritten before the file goes.  Neither reaches copies: backups and
-        snapshots must be erased by whoever made them, and file systems that never overwrite in
-        place need encryption below.
+        """Destroy a tenant's key, as `audit.private_files.erase` does; true if there was one.
 
         Raises:
             ArchiveUnavailableError: the file cannot be written or removed.
         """
-        path = self._path(tenant)
         try:
-            with path.open("r+b") as file:
-                file.write(bytes(KEY_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
-            path.unlink(missing_ok=True)
-            sync_directory(self._directory)
-        except FileNotFoundError:
-            return False
+            return erase(self._path(tenant))
         except OSError as error:
             raise _unavailable(error) from error
-        return True
 
     def _key(self, tenant: str) -> bytes | None:
         try:

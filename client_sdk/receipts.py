@@ -253,8 +253,8 @@ def _require_log_key(signed: SignedReceipt, key: NoteKey) -> None:
     """Tell a new key, which has an explanation, from a signature that is false."""
     if signed.server.public != key.public:
         raise LogKeyError(
-            f"the receipt is signed with the key {signed.server.public.hex()}, the log's is "
-            f"{key.public.hex()}: if the operator confirms that the log has a new key, give it as "
+            f"the receipt is signed with the key {signed.server.public.hex()}, the log's key that "
+            f"was given or first seen is {key.public.hex()}: if the operator confirms that the log has a new key, give it as "
             "log_key (--log-key)"
         )
 

@@ -7,7 +7,9 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from protocol.errors import EncodingError
 
@@ -23,11 +25,18 @@ def make_private_directory(path: Path) -> Path:
 
 def write_private(path: Path, data: bytes) -> None:
     """Write a file of mode 0600 so that a reader sees the old bytes or the new ones."""
+    with private_file(path) as stream:
+        stream.write(data)
+
+
+@contextlib.contextmanager
+def private_file(path: Path) -> Iterator[BinaryIO]:
+    """The same, piece by piece: the file is in its place once it is whole and on the disk."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(path)

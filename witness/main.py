@@ -104,7 +104,7 @@ def _server(
 def _config(settings: WitnessSettings, app: FastAPI) -> uvicorn.Config:
     import uvicorn
 
-    from witness.connections import BoundedConnection
+    from wire.bounded_http import BoundedConnection
 
     config = uvicorn.Config(
         app,

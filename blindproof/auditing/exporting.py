@@ -7,11 +7,8 @@ hold columns in clear: they are left out unless they are asked for.
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -36,7 +33,7 @@ from blindproof.auditing.manifest import (
     Omission,
     receipt_member,
 )
-from wire.files import sync_directory
+from wire.files import private_file
 
 
 class Trail(Protocol):
@@ -104,7 +101,7 @@ def write_export(
         AuditError: the log or the archive cannot be read, or is not what it was.
         OSError: the file cannot be written.
     """
-    with _whole_file(path) as stream:
+    with private_file(path) as stream:
         export = _Export(stream, trail, note, chosen)
         for entry in entries:
             export.add(entry)
@@ -207,20 +204,3 @@ def objects_of(receipt: Receipt) -> Sequence[tuple[Kind, bytes]]:
     if receipt.action is Action.PREDICT:
         found += [(kind, receipt.receipt_id) for kind in (Kind.REQUEST, Kind.RESPONSE)]
     return found
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A private file that appears under its name once it is complete and on the disk."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)

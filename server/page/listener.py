@@ -13,20 +13,17 @@ from typing import Any
 
 import structlog
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from protocol.errors import BlindproofError
 from server.page.access import Access, read_or_create_token
 from server.page.app import page_app
 from server.page.reading import TrailReader
+from wire.bounded_http import BoundedConnection
 
 READERS = 2
 """Threads that read the trail: so many connections to the database, and no more, are the page's."""
 MAX_CONNECTIONS = 64
-CONNECTION_SECONDS = 60.0
 IDLE_SECONDS = 10
-LINGER_SECONDS = 1.0
-"""For the peer to read what is left and to take leave; browsers do not always."""
 SHUTDOWN_SECONDS = 5
 
 _log = structlog.get_logger("blindproof.server.page")
@@ -59,7 +56,7 @@ async def serving(
     with listening, ThreadPoolExecutor(READERS, "blindproof-page") as executor:
         config = uvicorn.Config(
             page_app(trail, access, executor),
-            http=_BoundedProtocol,
+            http=_Connection,
             ws="none",
             lifespan="off",
             ssl_context_factory=lambda _config, _default: context,
@@ -92,33 +89,13 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _BoundedProtocol(H11Protocol):
-    """One connection of a bounded number, for a bounded time.
-
-    A peer that sends nothing, or a header one byte at a time, would otherwise hold a descriptor of
-    this process for ever.
-    """
-
-    _end: asyncio.TimerHandle | None = None
+class _Connection(BoundedConnection):
+    """One connection of a bounded number."""
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 -- as the base has it
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
-            return
-        self._end = self.loop.call_later(CONNECTION_SECONDS, self.shutdown)
-
-    def shutdown(self) -> None:
-        """Close when the answer that is under way has gone, and in a moment whatever happens."""
-        super().shutdown()
-        if self._end is not None:
-            self._end.cancel()
-        self._end = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._end is not None:
-            self._end.cancel()
-        super().connection_lost(exc)
 
 
 def _tls(certificate: Path, key: Path) -> ssl.SSLContext:

@@ -12,7 +12,7 @@ from tests.unit.audit.example_receipts import LOG_KEY
 from tests.unit.witness.conftest import NAME
 from tests.unit.witness.serving import witness_thread
 from tests.unit.witness.watched_log import asking, grow, watched_log
-from witness import connections
+from wire import bounded_http
 from witness.add_checkpoint import MAX_BODY_BYTES
 from witness.errors import WitnessServiceError
 from witness.keys import SEEN_FILE
@@ -69,7 +69,7 @@ def test_slow_bodies_are_not_waited_for(settings):
 
 
 def test_peers_that_say_nothing_keep_no_places(settings, log, monkeypatch):
-    monkeypatch.setattr(connections, "CONNECTION_SECONDS", 1.0)
+    monkeypatch.setattr(bounded_http, "CONNECTION_SECONDS", 1.0)
     with (
         witness_thread(settings.model_copy(update={"max_requests": 2})) as url,
         ExitStack() as all_,

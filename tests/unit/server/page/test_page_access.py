@@ -22,6 +22,7 @@ from server.page.access import MAX_FAILURES, SESSION_SECONDS
 from server.page.guard import HEADERS, PUBLIC_PATHS, SESSION_COOKIE
 from server.page.listener import PageError, serving
 from tests.unit.server.page.example_trail import KEY, make_trail, receipt, served
+from wire import bounded_http
 
 RECEIPT = receipt(3)
 RECEIPT_ID = RECEIPT.receipt.receipt_id.hex()
@@ -360,7 +361,7 @@ def test_no_answer_holds_a_secret(app, page):
 
 def test_connections_are_bounded_in_number_and_time(trail, tmp_path, monkeypatch):
     monkeypatch.setattr(listener_module, "MAX_CONNECTIONS", 3)
-    monkeypatch.setattr(listener_module, "CONNECTION_SECONDS", 1.0)
+    monkeypatch.setattr(bounded_http, "CONNECTION_SECONDS", 1.0)
     with served(trail.reader(), tmp_path) as page:
         silent = [connected(page) for _ in range(3)]
         assert raw_exchange(page, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""

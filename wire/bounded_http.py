@@ -1,7 +1,7 @@
-"""Connections to a witness, each for a bounded time.
+"""HTTP connections, each for a bounded time.
 
-A witness takes a bounded number of them.  Peers that connect and say nothing would otherwise keep
-all places, and the witness from every log.
+Services take a bounded number of them.  A peer that says nothing, or a header one byte at a time,
+would otherwise keep its place and its descriptor for ever.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 CONNECTION_SECONDS = 60.0
-"""Longer than a request can take that waits for its body and for the memory's lock."""
+"""Longer than any request here takes, a slow body and the wait for a database included."""
 LINGER_SECONDS = 1.0
+"""For the peer to read what is left and to take leave; browsers do not always."""
 
 
 class BoundedConnection(H11Protocol):
