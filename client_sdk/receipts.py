@@ -253,9 +253,9 @@ def _require_log_key(signed: SignedReceipt, key: NoteKey) -> None:
     """Tell a new key, which has an explanation, from a signature that is false."""
     if signed.server.public != key.public:
         raise LogKeyError(
-            f"the receipt is signed with the key {signed.server.public.hex()}, the log's key that "
-            f"was given or first seen is {key.public.hex()}: if the operator confirms that the log has a new key, give it as "
-            "log_key (--log-key)"
+            f"the receipt is signed with the key {signed.server.public.hex()}, and the key given "
+            f"or first seen is {key.public.hex()}: if the operator confirms that the log has a new "
+            "key, give it as log_key (--log-key)"
         )
 
 

@@ -362,7 +362,7 @@ def test_a_log_under_a_new_key_is_refused_until_the_key_is_given(scene: Scene):
 @pytest.mark.rejects("C-93")
 def test_a_pinned_key_is_the_only_one(scene: Scene):
     with scene.client(log_key=FalseLog().key.encoded()) as client:
-        scene.refused(client, LogKeyError, "the log's is")
+        scene.refused(client, LogKeyError, "the key given or first seen is")
     assert rpc.GET_LOG.name not in scene.lies.calls
     scene.lies.signing = SigningKey.generate()
     with scene.client(log_key=scene.lies.log.key) as client:

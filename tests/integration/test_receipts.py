@@ -340,7 +340,7 @@ def test_the_command_line_shows_keeps_and_verifies_receipts(world: World, predic
     wrong = NoteKey(NoteKey.decoded(key).name, bytes(32)).encoded()
     refused = CliRunner().invoke(app, [*arguments, f"--log-key={wrong}"])
     assert refused.exit_code == 2
-    assert "the log's is" in refused.output
+    assert "the key given or first seen is" in refused.output
 
 
 def test_evidence_and_receipt_belong_together(world: World, tmp_path: Path):
