@@ -21,8 +21,8 @@ class Alteration(StrEnum):
 
     OUTPUT = "one bit of an answer"
     ACTOR = "who had asked"
-    REMOVAL = "the first request: taken out"
-    EXCHANGE = "the answers of two requests: exchanged"
+    REMOVAL = "the first request, taken out"
+    EXCHANGE = "two answers, exchanged"
 
 
 def altered(export: bytes, alteration: Alteration) -> bytes:

@@ -82,6 +82,7 @@ def test_the_commands_exist(repository_root: Path):
     text = (repository_root / "README.md").read_text()
     named = set(re.findall(r"^    blindproof (\w+)", text, re.MULTILINE))
     registered = {command.name or command.callback.__name__ for command in app.registered_commands}
+    registered |= {group.name for group in app.registered_groups}
     assert named
     assert named <= registered
 
