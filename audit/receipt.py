@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from audit.errors import ReceiptError
 from audit.pseudonyms import PSEUDONYM_BYTES
-from protocol.accountability import MAX_TOKEN, TOKEN
+from protocol.accountability import MAX_TOKEN, is_token
 from protocol.digests import DIGEST_BYTES
 from protocol.encoding import (
     Value,
@@ -265,7 +265,7 @@ def _require_bytes(name: str, value: bytes, size: int) -> None:
 
 
 def _require_token(name: str, value: str) -> None:
-    if len(value) > MAX_TOKEN or TOKEN.fullmatch(value) is None:
+    if not is_token(value):
         raise ReceiptError(
             f"{name} must have 1 to {MAX_TOKEN} letters, digits or . _ : / + - "
             "and begin with a letter or a digit"

@@ -23,7 +23,7 @@ from audit.receipt import Purpose, Receipt
 from audit.signed_note import NoteKey, SignedNote
 from audit.signed_receipt import SignedReceipt
 from client_sdk.log_memory import KnownLog, LogKeyError
-from protocol.accountability import MAX_TOKEN, TOKEN, Account
+from protocol.accountability import MAX_TOKEN, Account, is_token
 from protocol.errors import EncodingError, ParameterError
 from wire.audit import ReceiptMessage, decode_receipt
 from wire.files import read_bounded
@@ -69,7 +69,7 @@ def stated_account(tenant: str, actor: str | None, purpose: str) -> Account:
         ReceiptError: no purpose of use; the message lists those there are.
     """
     for name, text in (("tenant", tenant), ("actor", actor)):
-        if text is not None and (len(text) > MAX_TOKEN or TOKEN.fullmatch(text) is None):
+        if text is not None and not is_token(text):
             raise ParameterError(
                 f"{name}: expected 1 to {MAX_TOKEN} letters, digits or . _ : / + - that begin with "
                 "a letter or a digit: the name of an account or a device, not of a person"

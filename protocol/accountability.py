@@ -14,8 +14,7 @@ DEFAULT_TENANT = "default"
 DEFAULT_PURPOSE = "HOPERAT"
 """Health care operations, by HL7 v3 PurposeOfUse: what is recorded when nobody says why."""
 MAX_TOKEN = 128
-TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]*")
-"""Texts of receipts: neither a sentence nor a mail address fits by accident."""
+_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]*")
 _DIGESTED = "sha256:"
 
 
@@ -40,13 +39,17 @@ class Account:
         return actor_token(client_id) if self.actor is None else self.actor
 
 
+def is_token(text: str) -> bool:
+    """Whether a receipt takes a text: neither a sentence nor a mail address fits by accident."""
+    return len(text) <= MAX_TOKEN and _TOKEN.fullmatch(text) is not None
+
+
 def actor_token(client_id: str) -> str:
     """A client's identity where a token is needed: itself, or a digest of it.
 
     No two identities have the same: one that looks like a digest is digested too.
     """
-    fits = len(client_id) <= MAX_TOKEN and TOKEN.fullmatch(client_id) is not None
-    if fits and not client_id.startswith(_DIGESTED):
+    if is_token(client_id) and not client_id.startswith(_DIGESTED):
         return client_id
     return f"{_DIGESTED}{hashlib.sha256(client_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
 

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from audit.receipt import TimeSource
-from protocol.accountability import DEFAULT_TENANT, MAX_TOKEN, TOKEN
+from protocol.accountability import DEFAULT_TENANT, MAX_TOKEN, is_token
 from protocol.errors import BlindproofError
 from protocol.parameters import MAX_IDENTITY
 
@@ -118,7 +118,7 @@ class ServerSettings(BaseSettings):
     @field_validator("tenant")
     @classmethod
     def _is_token(cls, value: str) -> str:
-        if len(value) > MAX_TOKEN or TOKEN.fullmatch(value) is None:
+        if not is_token(value):
             raise ValueError(f"expected at most {MAX_TOKEN} letters, digits or . _ : / + -")
         return value
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from protocol.accountability import MAX_TOKEN, TOKEN, Account
+from protocol.accountability import MAX_TOKEN, Account, is_token
 from protocol.ciphertexts import SeededCiphertexts
 from protocol.digests import DIGEST_BYTES, Words, digest
 from protocol.errors import EncodingError
@@ -241,7 +241,7 @@ def _account(message: pb.Account) -> Account:
     default = Account()
     tenant, purpose = message.tenant or default.tenant, message.purpose or default.purpose
     for text in (tenant, purpose, *filter(None, (message.actor,))):
-        if len(text) > MAX_TOKEN or TOKEN.fullmatch(text) is None:
+        if not is_token(text):
             raise EncodingError(
                 f"tenant, actor and purpose have at most {MAX_TOKEN} letters, digits or . _ : / + -"
             )
