@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 30.0
 CONNECT_SECONDS = 10
+_PAUSE_SECONDS = 0.01
 _WRITER = "audit_writer"
 _FILE = "audit_file"
 
@@ -155,9 +157,27 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _configure(path: Path, connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "trusted_schema=OFF"):
+    _write_ahead(connection)
+    for pragma in ("synchronous=FULL", "trusted_schema=OFF"):
         connection.execute(f"PRAGMA {pragma}").close()
     record.info[_FILE] = _identity(path)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Choose the journal, as patiently as statements wait: SQLite itself does not wait here.
+
+    Others who open or leave the file at the same moment hold all of it for an instant.
+    """
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _require_same_file(
