@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import grpc
 
@@ -16,11 +16,14 @@ from audit.checkpoint import Checkpoint
 from audit.countersignatures import countersign, countersignature
 from audit.errors import LogUnavailableError
 from audit.head import Head
+from audit.log import AuditLog
 from audit.signed_note import SignedNote
 from audit.signed_receipt import ReceiptSignature
 from server.calls import Calls, Context, handlers_of
+from server.cosigning import Cosigning
 from server.refusals import Refusal
-from server.trail import Answered, Trail
+from server.rooms import Room
+from server.trail import Answered
 from wire import rpc
 from wire.audit import (
     CheckpointAnswer,
@@ -44,23 +47,10 @@ from wire.audit import (
 Result = TypeVar("Result")
 
 
-class Cosigning(Protocol):
-    """Whoever gets checkpoints cosigned: `server.witnesses`, which is loaded only if configured."""
-
-    async def cosigned(self, min_size: int) -> SignedNote:
-        """A checkpoint of at least that size with enough cosignatures.
-
-        Raises:
-            WitnessError: they did not come.
-        """
-
-
 class AuditService:
-    """The procedures of the audit trail of one server."""
+    """The procedures of audit trails: each call sees its own tenant's."""
 
-    def __init__(self, trail: Trail, calls: Calls, witnesses: Cosigning | None = None) -> None:
-        self._trail = trail
-        self._log = trail.files.log
+    def __init__(self, calls: Calls, witnesses: Cosigning | None = None) -> None:
         self._calls = calls
         self._witnesses = witnesses
 
@@ -79,28 +69,32 @@ class AuditService:
 
     async def get_log(self, data: bytes, context: Context) -> bytes:
         """AuditService.GetLog."""
-        async with self._calls.serving(context, rpc.GET_LOG):
+        async with self._calls.serving(context, rpc.GET_LOG) as call:
             decode_log_request(data)
-            return encode_log(LogIdentity(self._trail.log_key.encoded(), self._trail.tenant))
+            trail = call.room.trail
+            return encode_log(LogIdentity(trail.log_key.encoded(), trail.tenant))
 
     async def get_checkpoint(self, data: bytes, context: Context) -> bytes:
         """AuditService.GetCheckpoint."""
-        async with self._calls.serving(context, rpc.GET_CHECKPOINT):
+        async with self._calls.serving(context, rpc.GET_CHECKPOINT) as call:
             request = decode_checkpoint_request(data)
-            head = await _in_thread(self._log.head)
+            trail = call.room.trail
+            head = await _in_thread(trail.files.log.head)
             wanted = max(request.min_size, request.old_size)
             if head.size < wanted:
                 raise Refusal(
                     rpc.Reason.RECEIPT_UNKNOWN, f"the log has {head.size} entries, not {wanted}"
                 )
-            note, head = await self._checkpoint(request, head)
-            hashes = await _in_thread(lambda: self._trail.consistency(request.old_size, head))
+            note, head = await self._checkpoint(call.room, request, head)
+            hashes = await _in_thread(lambda: trail.consistency(request.old_size, head))
             return encode_checkpoint(CheckpointAnswer(note.encoded(), hashes))
 
-    async def _checkpoint(self, request: CheckpointRequest, head: Head) -> tuple[SignedNote, Head]:
+    async def _checkpoint(
+        self, room: Room, request: CheckpointRequest, head: Head
+    ) -> tuple[SignedNote, Head]:
         """The log as it is, or a state that witnesses have signed."""
         if not request.cosigned:
-            return self._trail.checkpoint(head), head
+            return room.trail.checkpoint(head), head
         if self._witnesses is None:
             raise Refusal(rpc.Reason.WITNESSES_MISSING, "this server's log has no witnesses")
         note = await self._witnesses.cosigned(max(request.min_size, request.old_size))
@@ -109,39 +103,45 @@ class AuditService:
 
     async def get_receipt(self, data: bytes, context: Context) -> bytes:
         """AuditService.GetReceipt."""
-        async with self._calls.serving(context, rpc.GET_RECEIPT):
+        async with self._calls.serving(context, rpc.GET_RECEIPT) as call:
             receipt_id, old_size = decode_receipt_request(data)
-            answered, client = await _in_thread(lambda: self._receipt(receipt_id))
-            receipt = await self._trail.proven(answered, old_size)
+            trail = call.room.trail
+            answered, client = await _in_thread(lambda: _receipt(trail.files.log, receipt_id))
+            receipt = await trail.proven(answered, old_size)
             return encode_receipt_answer(ReceiptAnswer(receipt, client))
-
-    def _receipt(self, receipt_id: bytes) -> tuple[Answered, tuple[bytes, bytes] | None]:
-        entry = self._log.find_receipt(receipt_id)
-        signature = countersignature(self._log, receipt_id)
-        client = None if signature is None else (signature.public, signature.signature)
-        return Answered(entry.receipt(), entry.index, self._log.head()), client
 
     async def get_inclusion(self, data: bytes, context: Context) -> bytes:
         """AuditService.GetInclusion."""
-        async with self._calls.serving(context, rpc.GET_INCLUSION):
+        async with self._calls.serving(context, rpc.GET_INCLUSION) as call:
             index, size = decode_inclusion_request(data)
-            proof = await _in_thread(lambda: self._log.inclusion_proof(index, size))
+            log = call.room.trail.files.log
+            proof = await _in_thread(lambda: log.inclusion_proof(index, size))
             return encode_inclusion(proof.hashes)
 
     async def get_consistency(self, data: bytes, context: Context) -> bytes:
         """AuditService.GetConsistency."""
-        async with self._calls.serving(context, rpc.GET_CONSISTENCY):
+        async with self._calls.serving(context, rpc.GET_CONSISTENCY) as call:
             old_size, new_size = decode_consistency_request(data)
-            hashes = await _in_thread(lambda: self._log.consistency_proof(old_size, new_size))
+            log = call.room.trail.files.log
+            hashes = await _in_thread(lambda: log.consistency_proof(old_size, new_size))
             return encode_consistency(hashes)
 
     async def countersign(self, data: bytes, context: Context) -> bytes:
         """AuditService.Countersign."""
-        async with self._calls.serving(context, rpc.COUNTERSIGN):
+        async with self._calls.serving(context, rpc.COUNTERSIGN) as call:
             signed = decode_countersignature(data)
             signature = ReceiptSignature(signed.client_key, signed.client_signature)
-            await _in_thread(lambda: countersign(self._log, signed.receipt_id, signature))
+            log = call.room.trail.files.log
+            await _in_thread(lambda: countersign(log, signed.receipt_id, signature))
             return encode_countersigned()
+
+
+def _receipt(log: AuditLog, receipt_id: bytes) -> tuple[Answered, tuple[bytes, bytes] | None]:
+    """A receipt, and the key and signature of the client that has countersigned it."""
+    entry = log.find_receipt(receipt_id)
+    signature = countersignature(log, receipt_id)
+    client = None if signature is None else (signature.public, signature.signature)
+    return Answered(entry.receipt(), entry.index, log.head()), client
 
 
 async def _in_thread(work: Callable[[], Result]) -> Result:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -20,18 +19,19 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from audit.output import configure_logging
 from audit.recorder import Observer
-from protocol.errors import BlindproofError
+from server.admission import Admission
+from server.answering import Answering, InThreads
 from server.audit_service import AuditService
 from server.calls import Calls
+from server.identity import Anyone
 from server.inference import SECRET_BYTES, InferenceEngine
-from server.keys import EnrolledKeyStore
-from server.registry import ModelRegistry
-from server.service import Service
+from server.inference_service import InferenceService
+from server.key_service import KeyService
+from server.model_service import ModelService
+from server.rooms import OneRoom, Place, opened
 from server.settings import ServerSettings
-from server.storage import StorageError, reading
-from server.trail import Trail
-from server.trail_files import TrailFiles, default_origin, open_trail_files
-from server.trail_tasks import page, sweeping, witnesses
+from server.starting import ServerError, starting
+from server.trail_tasks import page, witnesses
 from wire import rpc
 from wire.files import (
     make_private_directory,
@@ -39,12 +39,10 @@ from wire.files import (
     write_private,
 )
 
+__all__ = ["ServerError", "engine_of", "main", "running", "serve"]
+
 _SERVICES = (rpc.MODEL_SERVICE, rpc.KEY_SERVICE, rpc.INFERENCE_SERVICE, rpc.AUDIT_SERVICE)
 _log = structlog.get_logger("blindproof.server")
-
-
-class ServerError(BlindproofError):
-    """The server cannot start with these settings."""
 
 
 def engine_of(settings: ServerSettings) -> InferenceEngine:
@@ -53,7 +51,7 @@ def engine_of(settings: ServerSettings) -> InferenceEngine:
     Raises:
         ServerError: the secret cannot be read, made, or kept from others.
     """
-    with _starting(settings.state):
+    with starting(settings.state):
         path = make_private_directory(settings.state) / "server.secret"
         new = not path.exists()
         secret = read_or_create_secret(path, SECRET_BYTES)
@@ -79,32 +77,15 @@ async def running(
         ServerError: certificate, key, directories, audit trail or address cannot be used.
     """
     credentials = _credentials(settings)
-    if not settings.models.is_dir():
-        raise ServerError(f"{settings.models}: no model directory; publish a model there first")
-    with _starting(settings.models):
-        registry = ModelRegistry(settings.models)
-        models = registry.load_all()
-    if not models:
-        _log.warning("no model to serve yet", path=str(settings.models))
-    with _starting(settings.state):
-        keys = EnrolledKeyStore(
-            make_private_directory(settings.state) / "keys",
-            settings.max_enrolled_keys,
-            settings.max_enrolled_bytes,
-        )
-    engine = engine or engine_of(settings)
     async with AsyncExitStack() as stack:
         # Taken down in the reverse order: calls first, then what records them.
-        files = _trail_files(settings)
-        stack.callback(files.close)
-        trail = Trail(files, settings.tenant, settings.time_source, observer)
-        stack.push_async_callback(trail.close)
-        executor = stack.enter_context(
-            ThreadPoolExecutor(settings.compute_threads, "blindproof-compute")
-        )
-        calls = Calls(settings.request_seconds, trail)
-        with _starting(settings.state):
-            await stack.enter_async_context(sweeping(settings, files))
+        room = await stack.enter_async_context(opened(Place.only(settings), settings, observer))
+        files = room.trail.files
+        answering: Answering = InThreads(engine or engine_of(settings), settings.compute_threads)
+        stack.push_async_callback(answering.close)
+        identification = Anyone(settings.tenant, certificates=settings.tls_client_ca is not None)
+        calls = Calls(settings.request_seconds, identification, OneRoom(room))
+        with starting(settings.state):
             cosigning = await stack.enter_async_context(witnesses(settings, files))
             await stack.enter_async_context(page(settings, files))
         server = grpc.aio.server(
@@ -115,17 +96,14 @@ async def running(
         )
         health = health_aio.HealthServicer()
         add_HealthServicer_to_server(health, server)
-        service = Service(
-            settings,
-            registry=registry,
-            keys=keys,
-            engine=engine,
-            executor=executor,
-            trail=trail,
-            calls=calls,
-        )
-        audit = AuditService(trail, calls, cosigning)
-        server.add_generic_rpc_handlers((*service.handlers(), *audit.handlers()))
+        admission = Admission(settings)
+        for service in (
+            ModelService(settings.server_id, calls),
+            KeyService(settings, calls, admission, answering),
+            InferenceService(settings, calls, admission, answering),
+            AuditService(calls, cosigning),
+        ):
+            server.add_generic_rpc_handlers(service.handlers())
         host, _, _ = settings.listen.rpartition(":")
         try:
             port = server.add_secure_port(settings.listen, credentials)
@@ -137,12 +115,11 @@ async def running(
                 await health.set(name, health_pb2.HealthCheckResponse.SERVING)
             address = f"{host}:{port}"
             if settings.address_file is not None:
-                with _starting(settings.address_file):
+                with starting(settings.address_file):
                     write_private(settings.address_file, address.encode())
             _log.info(
                 "serving",
                 address=address,
-                models=len(models),
                 server_id=settings.server_id,
                 log_key=files.log_key.encoded(),
             )
@@ -152,18 +129,6 @@ async def running(
             await server.stop(settings.shutdown_seconds)
             await calls.end()
             _log.info("stopped")
-
-
-def _trail_files(settings: ServerSettings) -> TrailFiles:
-    """Raises ServerError."""
-    with _starting(settings.state):
-        return open_trail_files(
-            settings.state,
-            settings.audit_database,
-            settings.audit_archive,
-            origin=settings.audit_origin or default_origin(settings.server_id),
-            checkpoint=settings.audit_checkpoint,
-        )
 
 
 async def serve(settings: ServerSettings) -> None:
@@ -182,25 +147,15 @@ def main(settings: ServerSettings) -> None:
     asyncio.run(serve(settings))
 
 
-@contextmanager
-def _starting(path: Path) -> Iterator[None]:
-    """Failures with what is at a path stop the start with `ServerError`."""
-    try:
-        with reading(path):
-            yield
-    except StorageError as error:
-        raise ServerError(str(error)) from error
-
-
 def _credentials(settings: ServerSettings) -> grpc.ServerCredentials:
-    with _starting(settings.tls_certificate):
+    with starting(settings.tls_certificate):
         certificate = settings.tls_certificate.read_bytes()
-    with _starting(settings.tls_key):
+    with starting(settings.tls_key):
         key = settings.tls_key.read_bytes()
     _check_pair(settings, certificate, key)
     authority = None
     if settings.tls_client_ca is not None:
-        with _starting(settings.tls_client_ca):
+        with starting(settings.tls_client_ca):
             authority = settings.tls_client_ca.read_bytes()
         _certificate(authority, settings.tls_client_ca)
     return grpc.ssl_server_credentials(

@@ -26,6 +26,8 @@ from wire.rpc import Reason
 _STATUS = {
     Reason.MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.REQUEST_REFUSED: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    Reason.ROLE_MISSING: grpc.StatusCode.PERMISSION_DENIED,
     Reason.IDENTITY_REFUSED: grpc.StatusCode.PERMISSION_DENIED,
     Reason.MODEL_UNKNOWN: grpc.StatusCode.NOT_FOUND,
     Reason.KEY_UNKNOWN: grpc.StatusCode.FAILED_PRECONDITION,
@@ -34,6 +36,8 @@ _STATUS = {
     Reason.PROOF_REFUSED: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.KEYS_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.BUSY: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.QUOTA_EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.WORKER_LOST: grpc.StatusCode.UNAVAILABLE,
     Reason.TOO_SLOW: grpc.StatusCode.DEADLINE_EXCEEDED,
     Reason.CANCELLED: grpc.StatusCode.CANCELLED,
     Reason.RECEIPT_UNKNOWN: grpc.StatusCode.NOT_FOUND,
@@ -61,16 +65,28 @@ _TRAIL_FAILURES = (
 
 
 class Refusal(BlindproofError):  # noqa: N818  (an answer, not a fault of this process)
-    """A call the server declines, with the reason it gives."""
+    """A call the server declines, with the reason it gives.
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    Attributes:
+        reason: for programs.
+        retry_seconds: when it is worth trying again; None if nothing says so.
+    """
+
+    def __init__(self, reason: Reason, detail: str, retry_seconds: float | None = None) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.retry_seconds = retry_seconds
 
     @property
     def status(self) -> grpc.StatusCode:
         """The gRPC status of the reason."""
         return _STATUS[self.reason]
+
+
+def require_server(server_id: str, named: str) -> None:
+    """Judge which server a client means.  Raises Refusal (identity-refused)."""
+    if named != server_id:
+        raise Refusal(Reason.IDENTITY_REFUSED, f"this server is '{server_id}'")
 
 
 def as_refusal(error: Exception) -> Refusal:

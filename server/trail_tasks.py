@@ -16,7 +16,7 @@ import structlog
 from audit.errors import AuditError
 from audit.retention import RetentionRules, sweep
 from protocol.errors import BlindproofError
-from server.audit_service import Cosigning
+from server.cosigning import Cosigning
 from server.settings import ServerSettings
 from server.trail_files import TrailFiles
 

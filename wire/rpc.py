@@ -15,9 +15,17 @@ REASON_METADATA = "blindproof-reason"
 RECEIPT_METADATA = "blindproof-receipt"
 """Trailing metadata key of a refused call: the hexadecimal id of the receipt that records it."""
 
+RETRY_METADATA = "blindproof-retry-after-ms"
+"""Trailing metadata key of a refused call: milliseconds after which it may be tried again.  The same
+advice is in `grpc-status-details-bin`, as google.rpc.RetryInfo."""
+
+STATUS_DETAILS_METADATA = "grpc-status-details-bin"
+
 ADMITTED_METADATA = "blindproof-admitted"
 """Initial metadata key, sent as soon as a streamed call's header was accepted.  Clients wait for it
 before they send what is large."""
+
+ADMITTED = ((ADMITTED_METADATA, "1"),)
 
 MAX_MESSAGE_BYTES = 4 << 20
 """Largest message either side accepts: a ciphertext's L * N words fit for every supported ring."""
@@ -59,6 +67,8 @@ class Reason(StrEnum):
 
     MALFORMED = "malformed"
     REQUEST_REFUSED = "request-refused"
+    UNAUTHENTICATED = "unauthenticated"
+    ROLE_MISSING = "role-missing"
     IDENTITY_REFUSED = "identity-refused"
     MODEL_UNKNOWN = "model-unknown"
     KEY_UNKNOWN = "key-unknown"
@@ -67,6 +77,8 @@ class Reason(StrEnum):
     PROOF_REFUSED = "proof-refused"
     KEYS_FULL = "keys-full"
     BUSY = "busy"
+    QUOTA_EXHAUSTED = "quota-exhausted"
+    WORKER_LOST = "worker-lost"
     TOO_SLOW = "too-slow"
     CANCELLED = "cancelled"
     RECEIPT_UNKNOWN = "receipt-unknown"

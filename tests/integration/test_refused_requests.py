@@ -230,7 +230,7 @@ def test_an_unknown_model_is_refused(world: World):
 @pytest.mark.rejects("C-19")
 @pytest.mark.rejects("C-45")
 def test_a_server_that_serves_another_card_is_caught(world: World, monkeypatch):
-    import server.service as module
+    import server.model_service as module
 
     other = world.models["two outputs"].digest
     monkeypatch.setattr(module, "decode_model_request", lambda data: other)
@@ -241,7 +241,7 @@ def test_a_server_that_serves_another_card_is_caught(world: World, monkeypatch):
 
 @pytest.mark.rejects("C-18")
 def test_a_card_with_a_damaged_registration_is_refused(world: World, monkeypatch):
-    import server.service as module
+    import server.model_service as module
     from protocol.errors import VerificationError
     from wire.models import encode_model
 

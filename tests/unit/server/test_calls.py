@@ -9,7 +9,9 @@ import pytest
 
 from audit.receipt import Action
 from server.calls import Calls, both
+from server.identity import Anyone
 from server.refusals import Refusal
+from server.rooms import OneRoom, Room
 from server.trail import Trail
 from server.trail_files import open_trail_files
 from wire import rpc
@@ -26,6 +28,12 @@ class Context:
     def __init__(self) -> None:
         self.sent: tuple[grpc.StatusCode, str, dict[str, str]] | None = None
 
+    def auth_context(self) -> dict[str, tuple[bytes, ...]]:
+        return {}
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
     async def abort(self, code, details, metadata) -> None:
         self.sent = code, details, dict(metadata)
         raise AbortedError
@@ -38,13 +46,18 @@ def files(tmp_path):
     opened.close()
 
 
+def calls_into(trail: Trail, seconds: float) -> Calls:
+    room = Room("clinic", registry=None, keys=None, sessions=None, trail=trail)
+    return Calls(seconds, Anyone("clinic", certificates=False), OneRoom(room))
+
+
 def served(files, body, *, recorded=True, seconds=20.0, meanwhile=None) -> Context:
     """Serve one call with a body; what was sent, once all is recorded."""
     context = Context()
 
     async def run() -> None:
         trail = Trail(files, "clinic")
-        calls = Calls(seconds, trail)
+        calls = calls_into(trail, seconds)
 
         async def call() -> None:
             async with calls.serving(context, rpc.INFER) as call:
@@ -103,7 +116,7 @@ def test_what_a_call_holds_is_given_back_when_its_receipt_is_written(files):
     held: list[list[str | None]] = []
 
     async def refused(trail: Trail) -> None:
-        async with Calls(20.0, trail).serving(Context(), rpc.INFER) as call:
+        async with calls_into(trail, 20.0).serving(Context(), rpc.INFER) as call:
             call.event = trail.event(Action.PREDICT)
             call.held.callback(lambda: held.append(reasons(files)))
             await _busy()
