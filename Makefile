@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # One interpreter for every cargo call, so that clippy and the build share their artefacts.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
-.PHONY: help demo examples test bench lint format proto lock install clean distclean
+.PHONY: help demo examples test load chaos bench lint format proto lock install clean distclean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' \
@@ -37,6 +37,12 @@ test: $(INSTALLED) ## Run the tests of the Rust core, then those of everything e
 	@$(CARGO) test --quiet --locked --manifest-path $(MANIFEST) --package blindproof-kernels-core
 	@echo "==> pytest"
 	@$(BIN)/python -m pytest
+
+load: $(INSTALLED) ## Ten minutes of steady load on a server, and a thousand idle streams
+	@$(BIN)/python -m benchmarks.load
+
+chaos: $(INSTALLED) ## Every fault a hundred times: kills, stops, stalled peers, full disks
+	@BLINDPROOF_TEST_ROUNDS=all $(BIN)/python -m pytest tests/faults -s
 
 bench: $(INSTALLED) ## Measure every phase on this machine
 	@$(BIN)/python -m benchmarks

@@ -104,7 +104,7 @@ def _serving(directory: Path) -> Iterator[str]:
         state=directory / "state",
         address_file=directory / "address",
     )
-    with server_process(settings) as address:
+    with server_process(settings) as (address, _):
         yield address
 
 

@@ -85,7 +85,7 @@ class LocalServer:
                 state=self._state,
                 address_file=home / "address",
             )
-            self._address = stack.enter_context(server_process(settings))
+            self._address, self._process = stack.enter_context(server_process(settings))
             self._keys = stack.enter_context(EphemeralKeyStore())
             self._running = stack.pop_all()
         return self
@@ -105,6 +105,12 @@ class LocalServer:
         """Host and port."""
         self._require_running()
         return self._address
+
+    @property
+    def process(self) -> int:
+        """The server's process."""
+        self._require_running()
+        return self._process
 
     @property
     def ca(self) -> Path:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from audit.recorder import Observer
 from protocol.errors import BlindproofError
@@ -26,9 +27,21 @@ class LocalServerError(BlindproofError):
     """The server did not start."""
 
 
+class ServerProcess(NamedTuple):
+    """A running server.
+
+    Attributes:
+        address: host and port.
+        process: its id.
+    """
+
+    address: str
+    process: int
+
+
 @contextmanager
-def server_process(settings: ServerSettings) -> Iterator[str]:
-    """Run `python -m server` while the context lasts; yields its address.
+def server_process(settings: ServerSettings) -> Iterator[ServerProcess]:
+    """Run `python -m server` while the context lasts.
 
     Raises:
         LocalServerError: it stopped, or did not accept calls in time.
@@ -42,7 +55,7 @@ def server_process(settings: ServerSettings) -> Iterator[str]:
         stdout=subprocess.DEVNULL,
     )
     try:
-        yield _await_address(process, settings.address_file)
+        yield ServerProcess(_await_address(process, settings.address_file), process.pid)
     finally:
         process.terminate()
         process.wait()

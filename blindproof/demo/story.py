@@ -118,7 +118,7 @@ class _Story:
         early, late = self._home / "early.zip", self._home / "late.zip"
         self._report("starting a TLS gRPC server on loopback, in its own process")
         started = time.perf_counter()
-        with server_process(self._settings) as address:
+        with server_process(self._settings) as (address, _):
             start_seconds = time.perf_counter() - started
             enrolled, answers = self._linear_answers(address, card, patients)
             export_trail(self._settings.state, early)

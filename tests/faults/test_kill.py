@@ -22,15 +22,16 @@ from tests.faults.asking import Question
 from tests.faults.forked import ForkedServer, Forks
 from tests.faults.ledger import Ledger, checked, opened
 from tests.faults.load import Load
+from tests.faults.rounds import rounds
 from tests.faults.stage import Stage
 
-PARTS, POINTS = 4, 50
-"""200 random points, on a state of its own for each part."""
+PARTS, POINTS = 4, rounds(12, 50)
+"""Random points, on a state of its own for each part."""
 LONGEST_SECONDS = 0.2
 EARLY_SHARE = 0.25
 """Of the points: counted from the first connection; the others from the first answer."""
 CHECK_EVERY = 10
-KILLS_PER_STEP = 6
+KILLS_PER_STEP = rounds(2, 6)
 LATEST_OCCURRENCE = 10
 MAX_AGAIN = 4
 """Questions of the last round that are asked again."""

@@ -19,11 +19,12 @@ from server.settings import ServerSettings
 from tests.faults.asking import Exchange, Question, ask, channel
 from tests.faults.ledger import Ledger, opened
 from tests.faults.proxy import Proxy, proxied
+from tests.faults.rounds import rounds
 from tests.faults.stage import PRIVATE, PUBLIC, Stage
 from wire.inference import Response, encode_request
 from wire.rpc import Reason
 
-TIMES = 200
+TIMES = rounds(50, 200)
 PRIVATE_EVERY = 8
 
 

@@ -13,9 +13,10 @@ import pytest
 from tests.faults.forked import Forks
 from tests.faults.ledger import Ledger, checked, opened
 from tests.faults.load import Load
+from tests.faults.rounds import rounds
 from tests.faults.stage import Stage
 
-TIMES = 20
+TIMES = rounds(6, 100)
 LONGEST_SECONDS = 0.2
 
 

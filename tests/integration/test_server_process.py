@@ -31,7 +31,7 @@ def settings(world: World, tmp_path):
 
 def test_it_is_healthy_within_three_seconds(world: World, settings):
     started = time.perf_counter()
-    with server_process(settings) as address:
+    with server_process(settings) as (address, _):
         credentials = grpc.ssl_channel_credentials(world.ca.read_bytes())
         with grpc.secure_channel(address, credentials) as channel:
             health = health_pb2_grpc.HealthStub(channel)
@@ -42,7 +42,7 @@ def test_it_is_healthy_within_three_seconds(world: World, settings):
 
 
 def test_plain_text_connections_get_nothing(settings):
-    with server_process(settings) as address, grpc.insecure_channel(address) as channel:
+    with server_process(settings) as (address, _), grpc.insecure_channel(address) as channel:
         call = channel.unary_unary(rpc.LIST_MODELS.path)
         with pytest.raises(grpc.RpcError) as caught:
             call(b"", timeout=5)

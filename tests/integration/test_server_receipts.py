@@ -1005,7 +1005,7 @@ def test_a_state_directory_without_a_log_gets_one_and_keeps_it(world: World, tmp
     (tmp_path / "state" / "server.secret").chmod(0o600)
     found = []
     for _ in range(2):
-        with server_process(settings) as address, connected(address, world.ca) as channel:
+        with server_process(settings) as (address, _), connected(address, world.ca) as channel:
             answer, _ = ask(channel, rpc.GET_LOG, encode_log_request())
             found.append(decode_log(answer))
     assert found[0] == found[1]
