@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
@@ -25,12 +26,17 @@ class Load:
 
     Attributes:
         again: questions which come first.
+        exchanges: what became of each question that was asked, in the order of their ends.
+        ended: when, on the monotonic clock.
+        over: clients stop asking once a deed has set it.
     """
 
     stage: Stage
     random: Random
     again: list[Question] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
+    ended: list[float] = field(default_factory=list)
+    over: bool = False
     _begun: asyncio.Event = field(default_factory=asyncio.Event)
 
     def run(
@@ -41,11 +47,12 @@ class Load:
         *,
         early: bool = False,
     ) -> None:
-        """Ask until connections break.
+        """Ask until connections break, or it is over.
 
         Args:
             address: of the server.
-            act: the deed that breaks them, if the server does not do it itself.
+            act: the deed that breaks them, or says that it is `over`, in a thread of its own; None
+                if the server ends by itself.
             after: seconds from the first answer to the deed.
             early: they count from before the first question instead.
         """
@@ -75,9 +82,10 @@ class Load:
         for question in questions:
             exchange = await ask(connection, question)
             self.exchanges.append(exchange)
+            self.ended.append(time.monotonic())
             if exchange.receipt is not None:
                 self._begun.set()
-            if exchange.status is not grpc.StatusCode.OK and exchange.reason is None:
+            if self.over or (exchange.status is not grpc.StatusCode.OK and exchange.reason is None):
                 return
         raise AssertionError(f"the server lives after {MAX_REQUESTS} requests")
 
@@ -86,7 +94,7 @@ class Load:
             return
         await self._begun.wait()
         await asyncio.sleep(after)
-        act()
+        await asyncio.to_thread(act)
 
     def _questions(self) -> Iterator[Question]:
         yield from self.again

@@ -24,6 +24,7 @@ class Proxy:
     _listener: socket.socket
     _open: set[socket.socket] = field(default_factory=set)
     _guard: threading.Lock = field(default_factory=threading.Lock)
+    _stalled: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def cut(self) -> int:
@@ -37,6 +38,10 @@ class Proxy:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         return len(broken) // 2
+
+    def stall(self) -> None:
+        """From now on swallow what comes, as a peer does whose network is gone; close nothing."""
+        self._stalled.set()
 
     def _accept(self) -> None:
         while True:
@@ -58,7 +63,8 @@ class Proxy:
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(BLOCK):
-                target.sendall(data)
+                if not self._stalled.is_set():
+                    target.sendall(data)
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
