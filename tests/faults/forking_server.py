@@ -17,11 +17,11 @@ import signal
 import sys
 from collections.abc import Callable
 
-import structlog
-
+from audit.output import configure_logging
 from audit.recorder import CommitStep
 from server.main import running
 from server.settings import ServerSettings
+from server.telemetry.log_lines import add_trace_id
 
 ANSWERS = os.dup(1)
 PR_SET_PDEATHSIG = 1
@@ -62,14 +62,7 @@ def child(order: dict) -> None:
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for output in (1, 2):
         os.dup2(log, output)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
-    )
+    configure_logging(add_trace_id, level=logging.DEBUG)
     settings = ServerSettings.model_validate(order["settings"])
     observer = killer(order["step"], order["occurrence"]) if order["step"] else None
     asyncio.run(serve(settings, observer))

@@ -13,7 +13,7 @@ import csv
 import json
 import sqlite3
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -31,11 +31,13 @@ from client_sdk.records import RawRecords
 from protocol.accountability import Account
 from protocol.errors import RangeError
 from protocol.parameters import Mode
+from server.events import UNIDENTIFIED
 from server.registry import ModelBundle, ModelRegistry
 from server.settings import ServerSettings
 from tests.adversarial.plaintext_scenario import COLUMNS, OPEN_COLUMNS, mixed_bundle, mixed_records
 from tests.faults.asking import Prepared, Question, asked, channel
 from tests.faults.canaries import Scanner, forms
+from tests.faults.collector import collecting, fetched, free_address
 from tests.faults.forked import ForkedServer, Forks
 from tests.faults.ledger import opened
 from tests.faults.stage import PASSPHRASE, Stage
@@ -77,6 +79,7 @@ class Leavings:
         files: of the client, receipts and exports.
         printed: what was printed, raised and logged, by name.
         reasons, refused: for which calls were refused; how many were, or broke off.
+        told: to operators: metrics, traces, lines of the log.
     """
 
     settings: ServerSettings
@@ -84,6 +87,7 @@ class Leavings:
     printed: dict[str, str]
     reasons: set[str | None]
     refused: int = 0
+    told: dict[str, bytes] = field(default_factory=dict)
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +98,23 @@ def leavings(stage: Stage, servers: Forks, tmp_path_factory: pytest.TempPathFact
     registry = ModelRegistry(home / "models")
     for bundle in models.values():
         registry.publish(bundle)
-    settings = stage.settings.model_copy(
-        update={"models": home / "models", "state": home / "state", "idle_seconds": 2.0}
-    )
     (home / "files").mkdir()
+    settings = stage.settings.model_copy(
+        update={
+            "models": home / "models",
+            "state": home / "state",
+            "idle_seconds": 2.0,
+            "metrics": free_address(),
+        }
+    )
     found = Leavings(settings, home / "files", {}, set())
     keys = KeyStore(found.files / "keys", passphrase=PASSPHRASE)
-    with servers.running(settings, log=found.files / "server.log") as server:
+    with (
+        collecting() as collector,
+        servers.running(
+            settings.model_copy(update={"traces": collector.url}), log=found.files / "server.log"
+        ) as server,
+    ):
         for mode, bundle in models.items():
             with Client(
                 server.address, model=bundle.digest, keys=keys, ca=stage.ca, purpose="TREAT"
@@ -108,6 +122,10 @@ def leavings(stage: Stage, servers: Forks, tmp_path_factory: pytest.TempPathFact
                 prepared = _predict(client, found, mode)
             _ask_wrongly(server, stage, prepared, found)
         _use_commands(server, stage, models[Mode.PRIVATE], found, home)
+        found.told["metrics"] = fetched(str(settings.metrics))
+        collector.await_spans("blindproof.v1.InferenceService/Infer", len(Mode) * 3 + found.refused)
+        found.told["traces"] = b"".join(collector.bodies)
+    found.told["log"] = (found.files / "server.log").read_bytes()
     return found
 
 
@@ -235,6 +253,25 @@ def test_no_canary_is_in_what_server_client_and_auditor_leave_behind(leavings: L
     assert found == []
     ways, size = len(forms(NAME)) + len(forms(ENCRYPTED)), scanner.scanned_bytes / 1e6
     print(f"\n{len(CANARIES)} canaries in {ways} forms: 0 in {size:.0f} MB")  # noqa: T201
+
+
+@pytest.mark.accepts("C-101")
+def test_operators_are_told_of_nobody(leavings: Leavings):
+    """Not who asked, about whom, under which id or key; nor any number that was asked about."""
+    secrets: list[str | float | bytes] = [*CANARIES, PASSPHRASE]
+    state = leavings.settings.state
+    secrets += [path.read_bytes() for path in (state / "server.secret", state / "audit.key")]
+    with opened(state) as trail:
+        for entry in trail.log.entries():
+            receipt = entry.receipt().receipt
+            secrets += [receipt.actor, receipt.request_id]
+            secrets += filter(None, [receipt.subject, receipt.digests.key])
+            secrets += filter(None, [receipt.idempotency_digest])
+    assert len(secrets) > 50
+    scanner = Scanner(set(secrets) - {UNIDENTIFIED})
+    for where, data in leavings.told.items():
+        assert len(data) > 1000
+        assert scanner.bytes(where, data) == []
 
 
 @pytest.mark.accepts("C-101")
