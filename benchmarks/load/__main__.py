@@ -138,7 +138,8 @@ def main() -> None:
     clear = abs(scores) > CLEAR_SCORE
     with tempfile.TemporaryDirectory(), blindproof.LocalServer() as server:
         card = server.publish(blindproof.compile(fitted, columns))
-        start = time.monotonic() + WARM_UP_SECONDS
+        warm_up = min(WARM_UP_SECONDS, arguments.seconds / 4)
+        start = time.monotonic() + warm_up
         end = start + arguments.seconds
         order = Order(
             address=server.address,
@@ -155,11 +156,11 @@ def main() -> None:
             shown = progress.add_task("load", total=end - time.monotonic())
             middle = (start + end) / 2
             while time.monotonic() < middle:
-                progress.update(shown, completed=time.monotonic() - start + WARM_UP_SECONDS)
+                progress.update(shown, completed=time.monotonic() - start + warm_up)
                 time.sleep(0.5)
             with holding(server.address, server.ca, arguments.streams) as held:
                 while time.monotonic() < end:
-                    progress.update(shown, completed=time.monotonic() - start + WARM_UP_SECONDS)
+                    progress.update(shown, completed=time.monotonic() - start + warm_up)
                     time.sleep(0.5)
             lines = [line for client in clients for line in collected(client)]
     found = figures(lines, memory, held, start, end)
