@@ -20,11 +20,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # One interpreter for every cargo call, so that clippy and the build share their artefacts.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
-.PHONY: help demo examples test load chaos bench lint format proto lock install clean distclean
+.PHONY: help demo examples test load chaos bench lint format proto lock requirements wheel reproducible sbom install \
+	clean distclean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' \
-		| awk -F'\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+		| awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 demo: $(INSTALLED) ## Encrypt, predict, prove, verify, decrypt; then watch forgeries being refused
 	@$(BIN)/blindproof demo
@@ -77,6 +78,18 @@ lock: $(INSTALLED) ## Write the versions installed in .venv to requirements.lock
 		$(BIN)/python -m pip freeze --exclude blindproof; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
 	@touch $(INSTALLED)
+
+requirements: $(INSTALLED) ## Write what the image installs, by hashes, to deploy/requirements.txt
+	@$(BIN)/python -m deploy.requirements
+
+wheel: $(INSTALLED) ## Build the wheel into dist/, the same bytes wherever it is built
+	@PATH="$(abspath $(BIN)):$$PATH" CARGO_TARGET_DIR=build/wheel deploy/wheel.sh dist
+
+reproducible: $(INSTALLED) ## Build the wheel of the last commit in two folders and compare
+	@PATH="$(abspath $(BIN)):$$PATH" deploy/reproduce.sh
+
+sbom: $(INSTALLED) ## Write the image's bill of materials to dist/blindproof.cdx.json
+	@SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)" $(BIN)/python -m deploy.sbom dist/blindproof.cdx.json
 
 install: $(INSTALLED) ## Only bring .venv up to date
 

@@ -1,0 +1,1 @@
+"""Programs that make what is deployed: pinned requirements and the bill of materials."""
