@@ -421,6 +421,14 @@ def xof_field(seed: bytes, q: SupportsIndex, count: SupportsIndex) -> _Words:
     Eight bytes little-endian, masked to the bit length of ``q``, rejected when not below ``q``.
     """
 
+def compute_here(threads: int) -> None:
+    """Compute in ``threads`` threads from now on, of which the calling one is the first.
+
+    Work is not handed to another thread and back. Only the calling thread of this process may
+    compute afterwards: others would wait for it. ``RuntimeError`` a second time, and after the
+    first kernel that computed in parallel; ``ValueError`` for no threads.
+    """
+
 def chacha_bytes(seed: bytes, count: SupportsIndex) -> bytes:
     """``count`` bytes of the ChaCha20 keystream of a 32-byte key, nonce 0, block counter from 0."""
 

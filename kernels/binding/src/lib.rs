@@ -14,6 +14,7 @@ mod projection;
 mod reed_solomon;
 mod stream;
 mod sumcheck;
+mod threads;
 mod tile;
 mod transform;
 
@@ -45,6 +46,8 @@ mod _native {
     };
     #[pymodule_export]
     use crate::sumcheck::{GramSumcheck, PowerSumcheck, ProductSumcheck};
+    #[pymodule_export]
+    use crate::threads::compute_here;
     #[pymodule_export]
     use crate::tile::TileProgram;
     #[pymodule_export]
