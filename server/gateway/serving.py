@@ -1,0 +1,46 @@
+"""Serve the gateway from the event loop of the server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from server.calls import Procedures
+from server.gateway.app import gateway_app
+from server.listener import Limits, serving_https
+from server.settings import ServerSettings
+from server.tls import ServerTls
+
+_log = structlog.get_logger("blindproof.server.gateway")
+
+
+@asynccontextmanager
+async def serving(
+    address: str, settings: ServerSettings, tls: ServerTls, procedures: Procedures
+) -> AsyncIterator[str]:
+    """Serve while the context lasts; yields the URL once connections are accepted.
+
+    Clients need a certificate here if they need one for gRPC.
+
+    Args:
+        address: host:port, an IPv6 address in brackets; port 0 takes a free one.
+        settings: its limits.
+        tls: of the server.
+        procedures: what gRPC routes to.
+
+    Raises:
+        ListenError: the address cannot be used.
+    """
+    limits = Limits(
+        connections=settings.max_gateway_connections,
+        quiet_seconds=settings.header_seconds,
+        # Procedures end by themselves before; what comes on top is for the last bytes of an answer.
+        request_seconds=settings.request_seconds + settings.idle_seconds,
+        shutdown_seconds=settings.shutdown_seconds,
+    )
+    app = gateway_app(procedures, settings.header_seconds)
+    async with serving_https(app, address, tls.context(require_clients=True), limits) as url:
+        _log.info("gateway", url=url)
+        yield url
