@@ -37,7 +37,7 @@ test: $(INSTALLED) ## Run the tests of the Rust core, then those of everything e
 	@echo "==> cargo test"
 	@$(CARGO) test --quiet --locked --manifest-path $(MANIFEST) --package blindproof-kernels-core
 	@echo "==> pytest"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 load: $(INSTALLED) ## Ten minutes of steady load on a server, and a thousand idle streams
 	@$(BIN)/python -m benchmarks.load

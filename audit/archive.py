@@ -11,7 +11,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Row, select
 from sqlalchemy.orm import Session
@@ -21,6 +22,9 @@ from audit.errors import LogStateError, ObjectMissingError
 from audit.object_store import ObjectStore
 from audit.schema import objects
 from audit.sealing import SealingKeys
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 MAX_NAME_BYTES = 32
 
@@ -178,12 +182,16 @@ def kept_object(row: Row[Any]) -> KeptObject:
 
 
 def _insert(connection: Connection, kept: Sequence[KeptObject]) -> None:
-    inserted = inserting(connection, objects)
-    connection.execute(
-        inserted.on_conflict_do_update(
-            index_elements=[objects.c.kind, objects.c.name],
-            set_={column.name: inserted.excluded[column.name] for column in objects.c},
-            where=objects.c.removed_ns.is_not(None),
-        ),
-        [{**vars(one), "kind": str(one.kind)} for one in kept],
+    rows = [{**vars(one), "kind": str(one.kind)} for one in kept]
+    connection.execute(_insertion(connection.dialect.name), rows)
+
+
+@lru_cache
+def _insertion(dialect: str) -> postgresql.Insert | sqlite.Insert:
+    """An object's row, in the place of one whose bytes a rule had removed."""
+    inserted = inserting(dialect, objects)
+    return inserted.on_conflict_do_update(
+        index_elements=[objects.c.kind, objects.c.name],
+        set_={column.name: inserted.excluded[column.name] for column in objects.c},
+        where=objects.c.removed_ns.is_not(None),
     )

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from audit.database import inserting, translated_errors, writing
 from audit.errors import LogStateError, ReceiptError, SignatureError
 from audit.log import AuditLog
-from audit.receipt import Action, Outcome
+from audit.receipt import Action, Outcome, Receipt
 from audit.schema import countersignatures
 from audit.signed_receipt import ReceiptSignature
 
@@ -33,12 +33,11 @@ def countersign(log: AuditLog, receipt_id: bytes, signature: ReceiptSignature) -
         LogStateError: the entry is not what was recorded.
         LogUnavailableError: the database failed; nothing was kept.
     """
-    _require_signed(log, receipt_id, signature)
-    receipt = log.find_receipt(receipt_id).receipt().receipt
+    receipt = _require_signed(log, receipt_id, signature)
     if (receipt.action, receipt.outcome) != (Action.PREDICT, Outcome.ANSWERED):
         raise SignatureError("clients sign receipts of answers, which they have verified")
     with translated_errors(), writing(log.engine).begin() as connection:
-        inserted = inserting(connection, countersignatures).values(
+        inserted = inserting(connection.dialect.name, countersignatures).values(
             receipt_id=receipt_id, public=signature.public, signature=signature.signature
         )
         connection.execute(inserted.on_conflict_do_nothing())
@@ -74,6 +73,8 @@ def countersignature(log: AuditLog, receipt_id: bytes) -> ReceiptSignature | Non
     return kept
 
 
-def _require_signed(log: AuditLog, receipt_id: bytes, signature: ReceiptSignature) -> None:
+def _require_signed(log: AuditLog, receipt_id: bytes, signature: ReceiptSignature) -> Receipt:
+    """The receipt that a signature is over."""
     signed = log.find_receipt(receipt_id).receipt()
     replace(signed, client=signature).verify_client(signature.public)
+    return signed.receipt

@@ -80,10 +80,10 @@ def writing_sessions(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(writing(engine))
 
 
-def inserting(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+def inserting(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that can say what happens ON CONFLICT: both dialects do, in the same words."""
     # The dialect that is in use is loaded already; loading the other one takes a while.
-    if connection.dialect.name == "postgresql":
+    if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql
 
         return postgresql.insert(table)

@@ -26,6 +26,7 @@ _ACTION_CODES = {
     Action.PUBLISH_MODEL: "C",
     Action.WITHDRAW_MODEL: "D",
     Action.READ_MODEL: "R",
+    Action.READ_TRAIL: "R",
 }
 # Success; minor failure, which whoever asked can put right; serious failure.
 _OUTCOME_CODES = {Outcome.ANSWERED: "0", Outcome.DENIED: "4", Outcome.FAILED: "8"}

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from audit.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
@@ -45,6 +45,21 @@ MAX_BATCH = 1 << 12
 """Receipts of one append: bounds the parameters of one SQL statement."""
 READ_ROWS = 1 << 10
 _HEAD_ROW = 1
+
+# Made once: SQLAlchemy takes longer to make a statement than SQLite to execute it.
+_HEADS = select(heads)
+_LOCKED_HEADS = _HEADS.with_for_update()
+_LAST_POSITION = select(func.max(entries.c.position))
+_BY_RECEIPT = select(entries).where(entries.c.receipt_id == bindparam("wanted"))
+_BY_REQUEST = select(entries).where(
+    entries.c.idempotency_digest == bindparam("wanted"), entries.c.tenant == bindparam("asking")
+)
+_BY_RECEIPTS = select(entries.c.position, entries.c.receipt_id).where(
+    entries.c.receipt_id.in_(bindparam("wanted", expanding=True))
+)
+_BY_REQUESTS = select(entries.c.position, entries.c.idempotency_digest, entries.c.tenant).where(
+    entries.c.idempotency_digest.in_(bindparam("wanted", expanding=True))
+)
 
 
 class AuditLog:
@@ -106,6 +121,12 @@ class AuditLog:
         with self._reading() as connection:
             return self._checked_head(connection)
 
+    @property
+    def acknowledged_size(self) -> int:
+        """Entries that this process knows the log to have: without a look at the database."""
+        with self._pinning:
+            return 0 if self._pinned is None else self._pinned.size
+
     def acknowledge(self, head: Head) -> None:
         """Remember that the log had this head, and refuse every log that does not extend it.
 
@@ -163,8 +184,7 @@ class AuditLog:
         Raises:
             UnknownEntryError, LogStateError: as `entry`.
         """
-        found = select(entries).where(entries.c.receipt_id == receipt_id)
-        return self._one(found, f"receipt {receipt_id.hex()}")
+        return self._one(_BY_RECEIPT, f"receipt {receipt_id.hex()}", wanted=receipt_id)
 
     def find_request(self, tenant: str, idempotency_digest: bytes) -> Entry:
         """The entry of a request that may have been sent before.
@@ -172,10 +192,8 @@ class AuditLog:
         Raises:
             UnknownEntryError, LogStateError: as `entry`.
         """
-        found = select(entries).where(
-            entries.c.idempotency_digest == idempotency_digest, entries.c.tenant == tenant
-        )
-        return self._one(found, f"request {idempotency_digest.hex()}")
+        what = f"request {idempotency_digest.hex()}"
+        return self._one(_BY_REQUEST, what, wanted=idempotency_digest, asking=tenant)
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
         """Entries in order, from an index up to another, or to the end of the log as it is.
@@ -204,17 +222,47 @@ class AuditLog:
             LogStateError: the stored nodes prove nothing.
             LogUnavailableError: the database failed.
         """
+        return self.proofs(index, size)[0]
+
+    def proofs(
+        self, index: int, size: int | None = None, old_size: int = 0
+    ) -> tuple[InclusionProof, tuple[bytes, ...]]:
+        """What shows that an entry is in the log, and that the log extends what it once was.
+
+        Args:
+            index: of the entry.
+            size: of the log; as it is if None.
+            old_size: which the log had before; nothing is shown of 0.
+
+        Raises:
+            UnknownEntryError: no such entry at that size, or sizes that the log did not have.
+            LogStateError: the stored nodes prove nothing.
+            LogUnavailableError: the database failed.
+        """
         with self._reading() as connection:
-            tree = self._tree(connection)
+            nodes = SqlNodes(connection)
+            tree = Tree(nodes, self._stored_head(connection).size)
             size = tree.size if size is None else size
-            hashes = tree.inclusion_proof(index, size)
-            leaf = SqlNodes(connection).read([(0, index)])[(0, index)]
             head = Head(size, tree.root(size))
+            hashes = tree.inclusion_proof(index, size)
+            leaf = nodes.read([(0, index)])[(0, index)]
+            extension = tuple(tree.consistency_proof(old_size, size)) if old_size else ()
         try:
             verify_inclusion(head.root, size, index, leaf, hashes)
         except InclusionError as error:
             raise LogStateError(f"the log cannot prove entry {index}: {error}") from error
-        return InclusionProof(index, head, tuple(hashes))
+        return InclusionProof(index, head, tuple(hashes)), extension
+
+    def head_at(self, size: int) -> Head:
+        """The log as it was at a size.
+
+        Raises:
+            UnknownEntryError: it never had that size yet.
+            LogStateError: nodes are missing.
+            LogUnavailableError: the database failed.
+        """
+        with self._reading() as connection:
+            return Head(size, self._tree(connection).root(size))
 
     def consistency_proof(self, old_size: int, new_size: int | None = None) -> tuple[bytes, ...]:
         """What shows that the log at one size extends the log at another.
@@ -283,13 +331,14 @@ class AuditLog:
     def _append(self, connection: Connection, receipts: Sequence[SignedReceipt]) -> Head:
         if len(receipts) > MAX_BATCH:
             raise ReceiptError(f"{len(receipts)} receipts, at most {MAX_BATCH} at once")
-        head = self._checked_head(connection, lock=True)
+        nodes = SqlNodes(connection)
+        head = self._checked_head(connection, lock=True, nodes=nodes)
         _require_new(connection, receipts)
         rows = [entry_row(index, signed) for index, signed in enumerate(receipts, start=head.size)]
         if not rows:
             return head
         connection.execute(insert(entries), rows)
-        tree = Tree(SqlNodes(connection), head.size)
+        tree = Tree(nodes, head.size)
         root = tree.append([row["leaf"] for row in rows])
         connection.execute(update(heads).values(size=tree.size, root=root))
         return Head(tree.size, root)
@@ -297,7 +346,7 @@ class AuditLog:
     def _stored_head(self, connection: Connection, lock: bool = False) -> Head:
         """The head's row; with `lock`, nobody else appends before this transaction ends."""
         # SQLite has no such lock and needs none: its writers hold the whole database.
-        rows = connection.execute(select(heads).with_for_update() if lock else select(heads)).all()
+        rows = connection.execute(_LOCKED_HEADS if lock else _HEADS).all()
         if len(rows) != 1:
             raise LogStateError("the database holds no log")
         row = rows[0]
@@ -312,25 +361,27 @@ class AuditLog:
     def _tree(self, connection: Connection) -> Tree:
         return Tree(SqlNodes(connection), self._stored_head(connection).size)
 
-    def _checked_head(self, connection: Connection, lock: bool = False) -> Head:
+    def _checked_head(
+        self, connection: Connection, lock: bool = False, nodes: SqlNodes | None = None
+    ) -> Head:
         """The stored head, after comparing it with the rows and with what is pinned."""
         # Taken before anything is read: what another thread adds meanwhile may not be visible here.
         pinned = self._pinned
         head = self._stored_head(connection, lock)
-        last = connection.execute(select(func.max(entries.c.position))).scalar_one()
+        last = connection.execute(_LAST_POSITION).scalar_one()
         stored = 0 if last is None else last + 1
         if stored != head.size:
             raise LogStateError(f"the log has {stored} entries, its head says {head.size}")
-        tree = Tree(SqlNodes(connection), head.size)
+        tree = Tree(nodes or SqlNodes(connection), head.size)
         if tree.root() != head.root:
             raise LogStateError(f"the nodes of the log do not lead to its head {head.root.hex()}")
         if pinned is not None:
             require_extends(tree, pinned)
         return head
 
-    def _one(self, found: Select[tuple[Any, ...]], what: str) -> Entry:
+    def _one(self, found: Select[tuple[Any, ...]], what: str, **values: object) -> Entry:
         with self._reading() as connection:
-            row = connection.execute(found).one_or_none()
+            row = connection.execute(found, values).one_or_none()
         if row is None:
             raise UnknownEntryError(f"the log has no entry for {what}")
         entry = checked_entry(row)
@@ -353,11 +404,9 @@ def _require_new(connection: Connection, receipts: Sequence[SignedReceipt]) -> N
     if len(set(ids)) < len(ids) or len(set(requests)) < len(requests):
         raise DuplicateReceiptError("the batch holds one receipt or request twice", None)
     digests = [digest for digest, _ in requests]
-    known = select(entries.c.position, entries.c.receipt_id)
-    for row in connection.execute(known.where(entries.c.receipt_id.in_(ids))):
+    for row in connection.execute(_BY_RECEIPTS, {"wanted": ids}):
         raise DuplicateReceiptError(f"receipt {row.receipt_id.hex()} is recorded", row.position)
-    asked = select(entries.c.position, entries.c.idempotency_digest, entries.c.tenant)
-    for found in connection.execute(asked.where(entries.c.idempotency_digest.in_(digests))):
+    for found in connection.execute(_BY_REQUESTS, {"wanted": digests}) if digests else ():
         if (found.idempotency_digest, found.tenant) in requests:
             raise DuplicateReceiptError(
                 f"request {found.idempotency_digest.hex()} is recorded", found.position

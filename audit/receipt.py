@@ -83,6 +83,7 @@ class Action(StrEnum):
     PUBLISH_MODEL = "publish-model"
     WITHDRAW_MODEL = "withdraw-model"
     READ_MODEL = "read-model"
+    READ_TRAIL = "read-trail"
 
 
 class Outcome(StrEnum):

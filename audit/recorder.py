@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from audit.database import translated_errors, writing_sessions
 from audit.errors import DuplicateReceiptError, LogUnavailableError, ReceiptError
 from audit.head import Head
 from audit.log import AuditLog
+from audit.receipt import Receipt
 from audit.signed_receipt import SignedReceipt
 
 MAX_BATCH = 128
@@ -45,6 +47,8 @@ class CommitStep(StrEnum):
 
 
 Observer = Callable[[CommitStep], None]
+CommitListener = Callable[[Sequence[Receipt], float], None]
+"""Told which receipts became durable in one commit, and how many seconds it took."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,10 @@ class Recorder:
         log: AuditLog,
         archive: Archive,
         observer: Observer | None = None,
+        *,
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
+        listener: CommitListener | None = None,
     ) -> None:
         """Start.
 
@@ -86,6 +92,7 @@ class Recorder:
             observer: called at each step of a commit, from the recorder's thread.
             max_batch: receipts of one transaction.
             max_waiting: receipts that `offer` lets wait.
+            listener: called after each commit, from the recorder's thread.
         """
         self._log = log
         self._archive = archive
@@ -93,6 +100,7 @@ class Recorder:
         self._observe = observer or _unobserved
         self._max_batch = max_batch
         self._max_waiting = max_waiting
+        self._listener = listener
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
@@ -120,9 +128,14 @@ class Recorder:
         waiting.future.set_exception(LogUnavailableError("the recorder is closed"))
         return waiting.future
 
+    @property
+    def waiting(self) -> int:
+        """Receipts that wait for the next commit, about."""
+        return self._queue.qsize()
+
     def offer(self, signed: SignedReceipt) -> Future[Recorded] | None:
         """Record a receipt unless too many wait already; None if so."""
-        return None if self._queue.qsize() >= self._max_waiting else self.record(signed)
+        return None if self.waiting >= self._max_waiting else self.record(signed)
 
     def close(self) -> None:
         """Record all that waits, then stop.  May be called twice."""
@@ -162,6 +175,7 @@ class Recorder:
 
     def _commit(self, batch: list[_Waiting]) -> None:
         """Record a batch, in halves if one of them spoils it for the others."""
+        start = time.perf_counter()
         try:
             head = self._transaction(batch)
         except (DuplicateReceiptError, ReceiptError) as error:
@@ -175,10 +189,12 @@ class Recorder:
             for item in batch:
                 item.future.set_exception(error)
         else:
-            start = head.size - len(batch)
-            for index, item in enumerate(batch, start):
+            seconds = time.perf_counter() - start
+            for index, item in enumerate(batch, head.size - len(batch)):
                 item.future.set_result(Recorded(index, head))
             self._observe(CommitStep.ACKNOWLEDGED)
+            if self._listener is not None:
+                self._listener([item.signed.receipt for item in batch], seconds)
 
     def _transaction(self, batch: list[_Waiting]) -> Head:
         """Raises AuditError: nothing was recorded."""

@@ -9,18 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from audit.errors import LogStateError
 from audit.schema import entries, nodes
 from audit.tree import Node
 
+_LEAVES = select(entries.c.position, entries.c.leaf).where(
+    entries.c.position.in_(bindparam("wanted", expanding=True))
+)
+_INNER = select(nodes).where(nodes.c.number.in_(bindparam("wanted", expanding=True)))
+
 
 class SqlNodes:
-    """Reads leaves and inner nodes; writes inner ones only: leaves come with their entries."""
+    """Reads leaves and inner nodes; writes inner ones only: leaves come with their entries.
+
+    What was read once is not read again: the transaction sees the same, for nodes never change.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._found: dict[Node, bytes] = {}
 
     def read(self, wanted: Sequence[Node]) -> Mapping[Node, bytes]:
         """The hashes of nodes that were written.
@@ -28,15 +37,15 @@ class SqlNodes:
         Raises:
             LogStateError: one is not there.
         """
-        found: dict[Node, bytes] = {}
-        leaves = [index for level, index in wanted if level == 0]
+        found, missing = self._found, [node for node in wanted if node not in self._found]
+        leaves = [index for level, index in missing if level == 0]
         if leaves:
-            rows = select(entries.c.position, entries.c.leaf).where(entries.c.position.in_(leaves))
-            found |= {(0, row[0]): row[1] for row in self._connection.execute(rows)}
-        inner = {in_order(node): node for node in wanted if node[0] > 0}
+            rows = self._connection.execute(_LEAVES, {"wanted": leaves})
+            found |= {(0, row[0]): row[1] for row in rows}
+        inner = {in_order(node): node for node in missing if node[0] > 0}
         if inner:
-            selected = select(nodes).where(nodes.c.number.in_(inner))
-            found |= {inner[row.number]: row.hash for row in self._connection.execute(selected)}
+            rows = self._connection.execute(_INNER, {"wanted": list(inner)})
+            found |= {inner[row.number]: row.hash for row in rows}
         for node in wanted:
             if node not in found:
                 raise LogStateError(f"the log has lost node {node[1]} of level {node[0]}")

@@ -18,6 +18,12 @@ from audit.errors import (
     WitnessError,
 )
 from audit.proven_receipt import ProvenReceipt
+from client_sdk.administration import (
+    AsyncAdministration,
+    publish_model,
+    read_entries,
+    withdraw_model,
+)
 from client_sdk.aio import AsyncClient, Phase, ServedCard
 from client_sdk.client import Client, list_models
 from client_sdk.disclosure import DecryptionError
@@ -33,7 +39,7 @@ from client_sdk.receipts import (
 )
 from client_sdk.result import Result, Timings
 from client_sdk.tables import Answer, MissingPackageError, NotOfferedError
-from client_sdk.transport import ConnectionLostError, TransportError
+from client_sdk.transport_errors import ConnectionLostError, ServerBusyError, TransportError
 from client_sdk.verification import VerifiedAnswer, verify_evidence
 from client_sdk.verified_model import AsyncVerifiedModel, VerifiedModel
 from protocol.errors import (
@@ -53,6 +59,7 @@ from protocol.errors import (
 
 __all__ = [
     "Answer",
+    "AsyncAdministration",
     "AsyncClient",
     "AsyncVerifiedModel",
     "AuditError",
@@ -86,6 +93,7 @@ __all__ = [
     "RequestError",
     "Result",
     "ServedCard",
+    "ServerBusyError",
     "ShapeError",
     "SignatureError",
     "Timings",
@@ -96,6 +104,9 @@ __all__ = [
     "VerifiedReceipt",
     "WitnessError",
     "list_models",
+    "publish_model",
+    "read_entries",
     "verify_evidence",
     "verify_receipt",
+    "withdraw_model",
 ]

@@ -25,6 +25,7 @@ from audit.errors import UnknownEntryError
 from audit.facts import AnsweredFacts, answered_facts
 from audit.proven_receipt import ProvenReceipt
 from audit.signed_note import NoteKey
+from client_sdk.credentials import Bearer, TlsFiles
 from client_sdk.disclosure import (
     DISCLOSURE_LIMIT,
     disclosure_units,
@@ -52,8 +53,10 @@ from client_sdk.receipts import (
 from client_sdk.records import Records, raw_values
 from client_sdk.repeating import DEFAULT_RETRIES, repeated
 from client_sdk.result import Result, Timings, read_outputs
+from client_sdk.resuming import Exchange
 from client_sdk.streaming import AsyncSource, Progress, stream_pieces
-from client_sdk.transport import KeyUnknownError, TlsFiles, Transport, counting
+from client_sdk.transport import Transport, counting
+from client_sdk.transport_errors import ConnectionLostError, KeyUnknownError
 from client_sdk.verification import accept_model, verify_answer
 from fhe_layers.inputs import request_inputs
 from protocol.accountability import DEFAULT_PURPOSE, DEFAULT_TENANT, Account
@@ -159,6 +162,8 @@ class AsyncClient:
         ca: str | Path | None = None,
         certificate: str | Path | None = None,
         certificate_key: str | Path | None = None,
+        token: str | None = None,
+        token_file: str | Path | None = None,
         server_id: str | None = None,
         client_id: str | None = None,
         tolerance: float | None = None,
@@ -183,11 +188,14 @@ class AsyncClient:
             keys: the client's secrets.
             ca: PEM file of the authority of the server's certificate; the system's if None.
             certificate: the client's own PEM file, for servers with mutual TLS.
-            certificate_key: its key; both or neither.
+            certificate_key: its key; both or neither.  PEM files that are replaced are used from
+                the next call on.
+            token: bearer token, for servers that know their clients by one.
+            token_file: file of it, read before each call, for tokens that are renewed.
             server_id: the server's name in the transcript; what the server says of itself, over
                 TLS, if None.
-            client_id: the client's; if None the common name of its certificate, or the one drawn
-                with the key store.
+            client_id: the client's; if None the subject of its token, the common name of its
+                certificate, or the name drawn with the key store, whichever is there first.
             tolerance: largest error bound, in units of the output, that is acceptable.
             min_disclosure_log2: how far above what depends on the secret key the noise on released
                 values must be at least, as a power of two; a model with less is refused before
@@ -218,7 +226,8 @@ class AsyncClient:
             ReceiptError: an unknown purpose.
             NoteError: a malformed log key.
             PolicyError: a file that is no policy.
-            TransportError: a PEM file cannot be used, or a certificate came without its key.
+            TransportError: a PEM file or a token cannot be used, or a certificate came without its
+                key.
         """
         if tolerance is not None and not tolerance > 0:  # NaN as well
             raise ParameterError(f"the tolerance must be a positive number, not {tolerance}")
@@ -229,7 +238,8 @@ class AsyncClient:
         if retries < 0:
             raise ParameterError(f"a request is sent again 0 times or more, not {retries}")
         tls = TlsFiles.of(ca, certificate, certificate_key)
-        self._transport = Transport(target, tls, seconds)
+        bearer = Bearer.of(token, token_file)
+        self._transport = Transport(target, tls, seconds, bearer)
         self._account = stated_account(tenant, actor, purpose)
         self._log = LogView(
             self._transport, target, keys, log_key_of(log_key), read_witnesses(witnesses)
@@ -239,7 +249,9 @@ class AsyncClient:
         self._pinned = parse_digest(model)
         self._keys = keys
         self._server_id = server_id
-        self._client_id = client_id or tls.common_name or keys.client_id
+        # Whoever shows both is who the token says.
+        shown = (None if bearer is None else bearer.subject) or tls.common_name
+        self._client_id = client_id or shown or keys.client_id
         self._tolerance = tolerance
         self._min_disclosure_log2 = min_disclosure_log2
         self._plaintext = None if plaintext is None else frozenset(plaintext)
@@ -499,7 +511,7 @@ class AsyncClient:
         # The verifier needs the expanded words: made while the server works.
         expanding = asyncio.create_task(asyncio.to_thread(lambda: inputs.words))
         try:
-            response = await repeated(lambda: self._exchange(messages), self._retries)
+            response = await self._exchange(messages)
         except KeyUnknownError as error:
             await asyncio.to_thread(self._keys.forget_enrolled_key, key_digest)
             raise EnrolmentError(
@@ -556,20 +568,29 @@ class AsyncClient:
         )
 
     async def _exchange(self, messages: _Messages) -> Response:
-        """Send, and receive within the bounds the card sets."""
-        request = messages.request
-        assembler = ResponseAssembler(request.card, request.packing, request.request_id)
-        expected = assembler.output_bytes + messages.inputs.sent_bytes
-        traffic = Traffic(expected, self._meter)
-        received = self._transport.exchange(rpc.INFER, traffic.counted(messages.encoded()))
+        """Send, and receive within the bounds the card sets; again if the connection breaks."""
+        request, sent = messages.request, messages.inputs.sent_bytes
+
+        def assembler() -> ResponseAssembler:
+            return ResponseAssembler(request.card, request.packing, request.request_id)
+
+        def traffic() -> Traffic:
+            return Traffic(assembler().output_bytes + sent, self._meter)
+
+        exchange = Exchange(messages.encoded, assembler, traffic)
+
+        async def connect() -> None:
+            try:
+                await self._transport.exchange(rpc.INFER, exchange)
+            except ConnectionLostError:
+                if not exchange.is_whole:
+                    raise
+
         try:
-            async for message in received:
-                assembler.add(traffic.count(message))
-            return assembler.finish()
+            await repeated(connect, self._retries)
+            return exchange.finish()
         except EncodingError as error:
             raise VerificationError(str(Check.CANONICAL), str(error)) from error
-        finally:
-            await received.aclose()
 
     def _signed(self, receipt: ProvenReceipt) -> ProvenReceipt:
         """With the client's signature, which says that the answer was verified."""
@@ -638,14 +659,17 @@ async def list_models(
     ca: str | Path | None = None,
     certificate: str | Path | None = None,
     certificate_key: str | Path | None = None,
+    token: str | None = None,
+    token_file: str | Path | None = None,
     seconds: float = DEFAULT_SECONDS,
 ) -> ModelList:
     """What a server offers.  Unproved: pin a digest you have from its publisher.
 
     Raises:
-        TransportError: the server cannot be reached, or a PEM file cannot be used.
+        TransportError: the server cannot be reached, or a PEM file or a token cannot be used.
     """
-    transport = Transport(target, TlsFiles.of(ca, certificate, certificate_key), seconds)
+    tls = TlsFiles.of(ca, certificate, certificate_key)
+    transport = Transport(target, tls, seconds, Bearer.of(token, token_file))
     try:
         return decode_list(await transport.call(rpc.LIST_MODELS, encode_list_request()))
     finally:

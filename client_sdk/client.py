@@ -53,6 +53,8 @@ class Client:
         ca: str | Path | None = None,
         certificate: str | Path | None = None,
         certificate_key: str | Path | None = None,
+        token: str | None = None,
+        token_file: str | Path | None = None,
         server_id: str | None = None,
         client_id: str | None = None,
         tolerance: float | None = None,
@@ -76,6 +78,8 @@ class Client:
             ca=ca,
             certificate=certificate,
             certificate_key=certificate_key,
+            token=token,
+            token_file=token_file,
             server_id=server_id,
             client_id=client_id,
             tolerance=tolerance,
@@ -230,6 +234,8 @@ def list_models(
     ca: str | Path | None = None,
     certificate: str | Path | None = None,
     certificate_key: str | Path | None = None,
+    token: str | None = None,
+    token_file: str | Path | None = None,
     seconds: float = DEFAULT_SECONDS,
 ) -> ModelList:
     """What a server offers; see `client_sdk.aio.list_models`."""
@@ -239,6 +245,8 @@ def list_models(
             ca=ca,
             certificate=certificate,
             certificate_key=certificate_key,
+            token=token,
+            token_file=token_file,
             seconds=seconds,
         )
     )

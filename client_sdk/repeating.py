@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from client_sdk.transport import ConnectionLostError
+from client_sdk.transport_errors import ConnectionLostError
 
 DEFAULT_RETRIES = 2
 FIRST_PAUSE_SECONDS = 0.4

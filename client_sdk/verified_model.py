@@ -52,6 +52,8 @@ class ClientOptions(TypedDict, total=False):
     ca: str | Path | None
     certificate: str | Path | None
     certificate_key: str | Path | None
+    token: str | None
+    token_file: str | Path | None
     server_id: str | None
     client_id: str | None
     tolerance: float | None

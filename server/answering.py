@@ -116,24 +116,28 @@ class InThreads:
         return await in_thread(self._executor, work)
 
 
+def job_of(task: InferenceTask) -> Job:
+    """What an engine is asked.  Raises BlindproofError: the request cannot be answered."""
+    header, bundle = task.header, task.bundle
+    inputs = request_inputs(
+        bundle.card, header.packing, header.records, task.ciphertexts, task.plaintext
+    )
+    return Job(bundle, task.key, request_of(header, bundle, inputs), inputs)
+
+
 def answer_with(engine: InferenceEngine, task: InferenceTask) -> Answer:
     """Do a task in the calling thread.
 
     Raises:
         BlindproofError: the request cannot be answered.
     """
-    header, bundle = task.header, task.bundle
-    inputs = request_inputs(
-        bundle.card, header.packing, header.records, task.ciphertexts, task.plaintext
-    )
-    request = request_of(header, bundle, inputs)
-    job = Job(bundle, task.key, request, inputs)
+    job = job_of(task)
     response = engine.answer(job)
     facts = answered_facts(
-        request,
+        job.request,
         outputs_digest(response.outputs),
         response.proof,
         engine.soundness_bits(job, response),
-        header.account,
+        task.header.account,
     )
-    return Answer(facts, list(encode_response(header.request_id, response)))
+    return Answer(facts, list(encode_response(task.header.request_id, response)))

@@ -19,8 +19,7 @@ from audit.head import Head
 from audit.log import AuditLog
 from audit.signed_note import SignedNote
 from audit.signed_receipt import ReceiptSignature
-from server.calls import Calls, Context, handlers_of
-from server.cosigning import Cosigning
+from server.calls import Calls, Context, Procedures
 from server.refusals import Refusal
 from server.rooms import Room
 from server.trail import Answered
@@ -33,12 +32,14 @@ from wire.audit import (
     decode_checkpoint_request,
     decode_consistency_request,
     decode_countersignature,
+    decode_entries_request,
     decode_inclusion_request,
     decode_log_request,
     decode_receipt_request,
     encode_checkpoint,
     encode_consistency,
     encode_countersigned,
+    encode_entries,
     encode_inclusion,
     encode_log,
     encode_receipt_answer,
@@ -50,22 +51,20 @@ Result = TypeVar("Result")
 class AuditService:
     """The procedures of audit trails: each call sees its own tenant's."""
 
-    def __init__(self, calls: Calls, witnesses: Cosigning | None = None) -> None:
+    def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._witnesses = witnesses
 
-    def handlers(self) -> list[grpc.GenericRpcHandler[bytes, bytes]]:
-        """What gRPC routes here."""
-        return handlers_of(
-            {
-                rpc.GET_LOG: grpc.unary_unary_rpc_method_handler(self.get_log),
-                rpc.GET_CHECKPOINT: grpc.unary_unary_rpc_method_handler(self.get_checkpoint),
-                rpc.GET_RECEIPT: grpc.unary_unary_rpc_method_handler(self.get_receipt),
-                rpc.GET_INCLUSION: grpc.unary_unary_rpc_method_handler(self.get_inclusion),
-                rpc.GET_CONSISTENCY: grpc.unary_unary_rpc_method_handler(self.get_consistency),
-                rpc.COUNTERSIGN: grpc.unary_unary_rpc_method_handler(self.countersign),
-            }
-        )
+    def procedures(self) -> Procedures:
+        """What is routed here."""
+        return {
+            rpc.GET_LOG: grpc.unary_unary_rpc_method_handler(self.get_log),
+            rpc.GET_CHECKPOINT: grpc.unary_unary_rpc_method_handler(self.get_checkpoint),
+            rpc.GET_RECEIPT: grpc.unary_unary_rpc_method_handler(self.get_receipt),
+            rpc.GET_INCLUSION: grpc.unary_unary_rpc_method_handler(self.get_inclusion),
+            rpc.GET_CONSISTENCY: grpc.unary_unary_rpc_method_handler(self.get_consistency),
+            rpc.READ_ENTRIES: grpc.unary_unary_rpc_method_handler(self.read_entries),
+            rpc.COUNTERSIGN: grpc.unary_unary_rpc_method_handler(self.countersign),
+        }
 
     async def get_log(self, data: bytes, context: Context) -> bytes:
         """AuditService.GetLog."""
@@ -95,9 +94,9 @@ class AuditService:
         """The log as it is, or a state that witnesses have signed."""
         if not request.cosigned:
             return room.trail.checkpoint(head), head
-        if self._witnesses is None:
+        if room.cosigning is None:
             raise Refusal(rpc.Reason.WITNESSES_MISSING, "this server's log has no witnesses")
-        note = await self._witnesses.cosigned(max(request.min_size, request.old_size))
+        note = await room.cosigning.cosigned(max(request.min_size, request.old_size))
         cosigned = Checkpoint.from_text(note.text)
         return note, Head(cosigned.size, cosigned.root)
 
@@ -126,6 +125,14 @@ class AuditService:
             hashes = await _in_thread(lambda: log.consistency_proof(old_size, new_size))
             return encode_consistency(hashes)
 
+    async def read_entries(self, data: bytes, context: Context) -> bytes:
+        """AuditService.ReadEntries."""
+        async with self._calls.serving(context, rpc.READ_ENTRIES) as call:
+            start, limit = decode_entries_request(data)
+            log = call.room.trail.files.log
+            page = await _in_thread(lambda: _page(log, start, limit))
+            return encode_entries(page)
+
     async def countersign(self, data: bytes, context: Context) -> bytes:
         """AuditService.Countersign."""
         async with self._calls.serving(context, rpc.COUNTERSIGN) as call:
@@ -142,6 +149,12 @@ def _receipt(log: AuditLog, receipt_id: bytes) -> tuple[Answered, tuple[bytes, b
     signature = countersignature(log, receipt_id)
     client = None if signature is None else (signature.public, signature.signature)
     return Answered(entry.receipt(), entry.index, log.head()), client
+
+
+def _page(log: AuditLog, start: int, limit: int) -> list[bytes]:
+    """Entries from an index on, as many as there are up to a limit."""
+    stop = min(start + limit, log.head().size)
+    return [entry.data for entry in log.entries(start, stop)]
 
 
 async def _in_thread(work: Callable[[], Result]) -> Result:

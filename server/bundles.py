@@ -15,7 +15,7 @@ from protocol.families import OPENING_SIZE, WEIGHT_BOUND
 from protocol.graph import Matrix, PrivateSelection
 from protocol.model import ModelCard
 from protocol.parameters import Mode
-from server.bundle_file import BundleParts
+from wire.bundle_file import BundleParts
 from zk_layers.commitment import commit_model
 from zk_layers.registration import registration_digest
 from zk_layers.verify import verify_registration

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import NoReturn, Protocol, TypeAlias, TypeVar
 
 import grpc
 import structlog
@@ -21,23 +22,51 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from audit.receipt import Action
+from protocol.accountability import actor_token
 from protocol.errors import EncodingError
 from server.events import Event
-from server.identity import Identification, Principal, Shown
+from server.identity import Identification, Principal
+from server.peers import shown
 from server.refusals import Refusal, as_refusal
+from server.roles import PROCEDURES
 from server.rooms import Room, Rooms
+from server.settings import ServerSettings
+from server.telemetry import ObservedCall, Telemetry, silent
 from wire import rpc
 
-Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Stream: TypeAlias = AsyncIterator[bytes]
+Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 Procedures: TypeAlias = "Mapping[rpc.Method, grpc.RpcMethodHandler[bytes, bytes]]"
 
 First = TypeVar("First")
 Second = TypeVar("Second")
 
-_BEARER = "bearer "
 _OPERATORS_BUSINESS = frozenset({rpc.Reason.INTERNAL, rpc.Reason.AUDIT_UNAVAILABLE})
 _log = structlog.get_logger("blindproof.server")
+
+
+class Context(Protocol):
+    """What procedures use of a transport: gRPC's own context of a call, or the gateway's."""
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """What TLS knows of the peer, by gRPC's names."""
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """What came with the call, names in lower case."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds to the peer's deadline; None if it has none."""
+
+    async def send_initial_metadata(self, initial_metadata: Metadata) -> None:
+        """Say something before the answer, where a transport can."""
+
+    async def write(self, message: bytes) -> None:
+        """Send one message of a streamed answer, and wait while the peer does not read."""
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()
+    ) -> NoReturn:
+        """End the call.  Raises `grpc.aio.AbortError`."""
 
 
 @dataclass
@@ -48,36 +77,87 @@ class Call:
         principal: whose it is.
         room: of its tenant.
         event: what its receipt will say; None as long as it needs none.
-        held: what is given back when all is over.  A call that has failed keeps its words, in the
-            frames of its error, until its receipt is written: they count until then.
+        ends: when its time is over, by the event loop's clock.
+        held: what is given back when all is over, of a call that is refused when its receipt is
+            written.
+        revoked: whether whoever called may not do so any more.
     """
 
     principal: Principal
     room: Room
     event: Event | None = None
+    ends: float = math.inf
     held: ExitStack = field(default_factory=ExitStack)
+    revoked: bool = False
 
     def begin(self, action: Action) -> Event:
         """From here on the call gets a receipt, whatever becomes of it."""
         self.event = self.room.trail.event(action)
+        if self.principal.client_id is not None:
+            self.event.actor = actor_token(self.principal.client_id)
         return self.event
+
+    def require_role(self, method: rpc.Method) -> None:
+        """Judge what the peer asks for; its denial gets a receipt.  Raises Refusal."""
+        roles, action = PROCEDURES[method]
+        if not roles & self.principal.roles:
+            self.begin(action)
+            needed = " or ".join(sorted(roles))
+            raise Refusal(rpc.Reason.ROLE_MISSING, f"this identity has not the role {needed}")
+
+    def require_client(self, client_id: str) -> None:
+        """Judge the name a client gives itself, which no receipt repeats if it is false.
+
+        Raises:
+            Refusal: it is not the one this peer has shown (identity-refused).
+        """
+        own = self.principal.client_id
+        if own is None or own == client_id:
+            return
+        if self.event is not None:
+            self.event.actor = actor_token(own)
+        raise Refusal(
+            rpc.Reason.IDENTITY_REFUSED, "the client identity is not the one this peer has shown"
+        )
+
+    def seconds_left(self, context: Context) -> float:
+        """Until it is over, by this server's limit or by its peer's."""
+        own = self.ends - asyncio.get_running_loop().time()
+        peers = context.time_remaining()
+        return own if peers is None else min(own, peers)
 
 
 class Calls:
-    """Serves calls within a time limit and records those that need a receipt."""
+    """Serves calls within a time limit and records those that need a receipt.
 
-    def __init__(self, seconds: float, identification: Identification, rooms: Rooms) -> None:
+    Attributes:
+        telemetry: told of every call.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        identification: Identification,
+        rooms: Rooms,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         """Configure.
 
         Args:
             seconds: longest time a call may take, its transfer included.
             identification: who decides whose call it is.
             rooms: of the tenants.
+            telemetry: told how each call ends.
         """
         self._seconds = seconds
         self._identification = identification
         self._rooms = rooms
-        self._serving: set[asyncio.Task[object]] = set()
+        self.telemetry = telemetry or silent()
+        self._serving: dict[asyncio.Task[object], Call | None] = {}
+
+    def configure(self, settings: ServerSettings) -> None:
+        """Take new limits, for calls that begin from now on."""
+        self._seconds = settings.request_seconds
 
     async def end(self) -> None:
         """Cancel what is still served, and wait until it has said what it has to record."""
@@ -86,25 +166,54 @@ class Calls:
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
 
+    async def revoke(self, stands: Callable[[Principal], bool]) -> None:
+        """End the calls of whoever may not do any more what it could, and wait until they have."""
+        revoked = [
+            (task, call)
+            for task, call in self._serving.items()
+            if call is not None and not stands(call.principal)
+        ]
+        for task, call in revoked:
+            call.revoked = True
+            task.cancel()
+        await asyncio.gather(*(task for task, _ in revoked), return_exceptions=True)
+
     @asynccontextmanager
     async def serving(self, context: Context, method: rpc.Method) -> AsyncIterator[Call]:
-        """Bound a call's time, and turn every failure into a receipt and then into its status.
+        """Judge whose call it is, bound its time, and turn every failure into receipt and status.
 
         Peers whom nobody knows get no receipt: there is no tenant whose log it would belong to.
         """
+        with self.telemetry.call(method, context.invocation_metadata() or ()) as observed:
+            async with self._serving_observed(context, method, observed) as call:
+                yield call
+
+    @asynccontextmanager
+    async def _serving_observed(
+        self, context: Context, method: rpc.Method, observed: ObservedCall
+    ) -> AsyncIterator[Call]:
+        """As `serving`; says of each call whose it was and how it ended."""
         call = None
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 -- a coroutine of the event loop runs in one
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
+        self._serving[task] = None
+        task.add_done_callback(lambda ended: self._serving.pop(ended, None))
         try:
-            async with asyncio.timeout(self._seconds):
-                principal = await self._identification.identify(shown_by(context))
-                call = Call(principal, self._rooms.of(principal.tenant))
+            async with asyncio.timeout(self._seconds) as limit:
+                peer = shown(context.auth_context(), context.invocation_metadata() or ())
+                principal = await self._identification.identify(peer)
+                call = self._serving[task] = Call(principal, self._rooms.of(principal.tenant))
+                call.ends = limit.when() or math.inf
+                observed.tenant = principal.tenant
+                call.require_role(method)
                 yield call
         except grpc.aio.AbortError:
             raise
         except asyncio.CancelledError:
+            if call is not None and call.revoked:
+                task.uncancel()  # it was this server, and the peer is told
+                refusal = Refusal(rpc.Reason.IDENTITY_REFUSED, "this identity was withdrawn")
+                await _decline(context, call, refusal, observed)
             if call is not None and call.event is not None:
                 call.room.trail.record_cancelled(call.event)
             raise
@@ -113,24 +222,30 @@ class Calls:
             if refusal.reason in _OPERATORS_BUSINESS:
                 _log.error("call failed", method=method.path, exc_info=error)
             else:
-                _log.info("call refused", method=method.path, reason=str(refusal.reason))
-            receipt = None
-            if call is not None and call.event is not None:
-                refusal, receipt = await call.room.trail.record_refusal(call.event, refusal)
-            await context.abort(refusal.status, str(refusal), _metadata(refusal, receipt))
+                _log.info(
+                    "peer not served" if call is None else "call refused",
+                    method=method.path,
+                    reason=str(refusal.reason),
+                )
+            traceback.clear_frames(error.__traceback__)  # what they hold counts no longer
+            await _decline(context, call, refusal, observed)
         finally:
+            self._serving[task] = None
             if call is not None:
                 call.held.close()
 
 
-def shown_by(context: Context) -> Shown:
-    """What a peer of gRPC shows of itself."""
-    names = context.auth_context().get("x509_common_name", ())
-    bearer = None
-    for key, value in context.invocation_metadata() or ():
-        if key == "authorization" and str(value)[: len(_BEARER)].lower() == _BEARER:
-            bearer = str(value)[len(_BEARER) :].strip()
-    return Shown(tuple(name.decode("utf-8", "replace") for name in names), bearer)
+async def _decline(
+    context: Context, call: Call | None, refusal: Refusal, observed: ObservedCall
+) -> NoReturn:
+    """Record a refusal if the call needs a receipt, and end the call.  Raises AbortError."""
+    receipt = None
+    if call is not None and call.event is not None:
+        refusal, receipt = await call.room.trail.record_refusal(call.event, refusal)
+    observed.reason = refusal.reason
+    if call is not None:
+        call.held.close()  # who does not read its answer does not read its refusal either
+    await context.abort(refusal.status, str(refusal), _metadata(refusal, receipt))
 
 
 def handlers_of(procedures: Procedures) -> list[grpc.GenericRpcHandler[bytes, bytes]]:
@@ -201,7 +316,7 @@ async def within(seconds: float, complaint: str) -> AsyncIterator[None]:
         raise Refusal(rpc.Reason.TOO_SLOW, detail) from None
 
 
-def _metadata(refusal: Refusal, receipt: bytes | None) -> tuple[tuple[str, str | bytes], ...]:
+def _metadata(refusal: Refusal, receipt: bytes | None) -> Metadata:
     metadata: list[tuple[str, str | bytes]] = [(rpc.REASON_METADATA, str(refusal.reason))]
     if receipt is not None:
         metadata.append((rpc.RECEIPT_METADATA, receipt.hex()))

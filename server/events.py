@@ -33,7 +33,15 @@ from wire.rpc import Reason
 
 UNIDENTIFIED = "unidentified"
 _DEFAULT_PURPOSE = Purpose(DEFAULT_PURPOSE)
-BROKEN = frozenset({Reason.INTERNAL, Reason.CANCELLED, Reason.TOO_SLOW, Reason.AUDIT_UNAVAILABLE})
+BROKEN = frozenset(
+    {
+        Reason.INTERNAL,
+        Reason.CANCELLED,
+        Reason.TOO_SLOW,
+        Reason.WORKER_LOST,
+        Reason.AUDIT_UNAVAILABLE,
+    }
+)
 """What ends a call that had not been refused: its receipt says failed, others' say denied."""
 
 
@@ -71,6 +79,11 @@ class Event:
         self.subject = account.subject
         key = None if header.key_digest == bytes(DIGEST_BYTES) else header.key_digest
         self.digests = Digests(model=header.model_digest, key=key)
+
+    def concerns(self, request_id: bytes, model: bytes) -> None:
+        """Take over which model is published or withdrawn."""
+        self.request_id = request_id
+        self.digests = Digests(model=model)
 
     def enrols(self, session: EnrolmentSession) -> None:
         """Take over whose key is being enrolled."""
@@ -122,8 +135,8 @@ class Event:
             idempotency_digest=facts.idempotency_digest,
         )
 
-    def enrolled(self, time_ns: int, source: TimeSource) -> Receipt:
-        """The receipt of an enrolled key."""
+    def done(self, time_ns: int, source: TimeSource) -> Receipt:
+        """The receipt of what was done and is no answer: of a key that is enrolled, for example."""
         return self._receipt(Outcome.ANSWERED, None, time_ns, source)
 
     def refused(self, reason: Reason, time_ns: int, source: TimeSource) -> Receipt:

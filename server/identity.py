@@ -39,23 +39,13 @@ class Principal:
         tenant: the organisation it belongs to.
         client_id: the identity it may call itself; None if it is taken at its word.
         roles: what it may do.
+        by_token: whether a token says so, rather than a certificate.
     """
 
     tenant: str
     client_id: str | None
     roles: frozenset[Role]
-
-    def require(self, role: Role) -> None:
-        """Raises Refusal (role-missing)."""
-        if role not in self.roles:
-            raise Refusal(Reason.ROLE_MISSING, f"this identity has not the role '{role}'")
-
-    def require_client(self, client_id: str) -> None:
-        """Judge the name a client gives itself.  Raises Refusal (identity-refused)."""
-        if self.client_id is not None and client_id != self.client_id:
-            raise Refusal(
-                Reason.IDENTITY_REFUSED, "the client identity is not the one this peer has shown"
-            )
+    by_token: bool = False
 
 
 class Identification(Protocol):

@@ -80,7 +80,6 @@ class InferenceEngine:
         clock = StageClock(
             {} if job.bundle.card.linear else networks.predicted_seconds(job),
             model=job.bundle.digest.hex(),
-            request=job.request.request_id.hex(),
         )
         with clock.stage("expand"):
             inputs = job.inputs.words

@@ -15,42 +15,75 @@ from audit.receipt import Action
 from audit.recorder import CommitStep
 from protocol.keys import EnrolledKey
 from protocol.parameters import Mode
-from server.admission import Admission
-from server.answering import Answering, InferenceTask
+from server.admission import Admission, Ticket
+from server.answering import Answer, Answering, InferenceTask
 from server.bundles import ModelBundle
 from server.calls import (
     Call,
     Calls,
     Context,
+    Procedures,
     Stream,
     both,
     first_message,
-    handlers_of,
+    next_message,
     receive,
     within,
 )
+from server.demand import Demand, inference_demand, repetition_demand
 from server.events import Event
-from server.identity import Role
 from server.jobs import admit
-from server.memory import inference_bytes
-from server.refusals import require_server
-from server.rooms import Room
+from server.refusals import Refusal, require_server
 from server.settings import ServerSettings
-from server.trail import Answered
+from server.trail import Answered, Trail
+from server.uploads import ParkedUploads, Upload, UploadName
 from wire import rpc
 from wire.audit import encode_receipt
-from wire.inference import InferenceHeader, RequestAssembler, decode_header, encode_receipt_part
+from wire.inference import (
+    InferenceHeader,
+    RequestAssembler,
+    decode_continuation,
+    decode_header,
+    decode_timings,
+    encode_receipt_part,
+)
+from wire.transfer import Position
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Asked:
-    """A request for inference: its receipt, its first message raw and parsed, and who waits."""
+    """A request for inference.
 
-    room: Room
+    Attributes:
+        call: that is being served.
+        event: what its receipt will say.
+        first: its first message, as it came.
+        header: what that says.
+        context: who waits.
+        ticket: its place, or what will become one.
+    """
+
+    call: Call
     event: Event
     first: bytes
     header: InferenceHeader
     context: Context
+    ticket: Ticket
+
+    @property
+    def trail(self) -> Trail:
+        """Where it is recorded."""
+        return self.call.room.trail
+
+    @property
+    def upload(self) -> UploadName:
+        """What comes after the header."""
+        return UploadName.of(self.call.principal, self.first)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the call is over."""
+        return self.call.seconds_left(self.context)
 
 
 class InferenceService:
@@ -63,10 +96,20 @@ class InferenceService:
         self._calls = calls
         self._admission = admission
         self._answering = answering
+        self._uploads = ParkedUploads(settings.max_parked_bytes, settings.parked_seconds)
 
-    def handlers(self) -> list[grpc.GenericRpcHandler[bytes, bytes]]:
-        """What gRPC routes here."""
-        return handlers_of({rpc.INFER: grpc.stream_stream_rpc_method_handler(self.infer)})
+    @property
+    def uploads(self) -> ParkedUploads:
+        """Broken ones, whose clients may come back."""
+        return self._uploads
+
+    def configure(self, settings: ServerSettings) -> None:
+        """Take new time limits, for what begins from now on."""
+        self._settings = settings
+
+    def procedures(self) -> Procedures:
+        """What is routed here."""
+        return {rpc.INFER: grpc.stream_stream_rpc_method_handler(self.infer)}
 
     async def infer(self, messages: Stream, context: Context) -> None:
         """InferenceService.Infer."""
@@ -75,30 +118,40 @@ class InferenceService:
             event = call.begin(Action.PREDICT)
             header = decode_header(first)
             event.asks(header)
-            call.principal.require(Role.PREDICT)
             require_server(self._settings.server_id, header.server_id)
-            call.principal.require_client(header.client_id)
+            call.require_client(header.client_id)
             event.require_account(header)
-            asked = _Asked(call.room, event, first, header, context)
-            async with self._admission.place():
-                await self._answer(call, asked, messages)
+            asked = _Asked(call, event, first, header, context, self._ticket(call))
+            await self._answer(asked, messages)
 
-    async def _answer(self, call: Call, asked: _Asked, messages: Stream) -> None:
+    def _ticket(self, call: Call) -> Ticket:
+        """What the call has until its receipt is written: see `Call.held`."""
+        return call.held.enter_context(self._admission.ticket(call.principal.tenant))
+
+    async def _answer(self, asked: _Asked, messages: Stream) -> None:
         """Answer a request in its place: from the archive, if it was answered before."""
-        found = await asked.room.trail.find_answer(asked.header)
+        found = await asked.trail.find_answer(asked.header)
         if found is not None:
             answered, count = found
-            call.held.enter_context(self._admission.reserve(count))
-            await self._repeat(asked, answered)
+            self._uploads.take(asked.upload)
+            await asked.ticket.place(repetition_demand(count), asked.seconds_left)
+            outgoing = await asked.trail.repeat_answer(asked.event, answered, asked.first)
+            await self._release(asked, answered, await self._remaining(asked, outgoing))
             return
+        # Judged before it waits, so that what will be refused is refused at once; and again when it
+        # has its place, so that while it waits it holds neither model nor key.
+        demand = await self._demand(asked)
+        await asked.ticket.place(demand, asked.seconds_left)
         bundle, key = await self._admitted(asked)
-        count = inference_bytes(bundle.card, asked.header.packing)
-        call.held.enter_context(self._admission.reserve(count))
         await self._infer(asked, bundle, key, messages)
+
+    async def _demand(self, asked: _Asked) -> Demand:
+        bundle, _ = await self._admitted(asked)
+        return inference_demand(bundle.card, asked.header.packing)
 
     async def _admitted(self, asked: _Asked) -> tuple[ModelBundle, EnrolledKey | None]:
         """The model and the key of a request that may be answered."""
-        room, header = asked.room, asked.header
+        room, header = asked.call.room, asked.header
         bundle = await asyncio.to_thread(room.registry.get, header.model_digest)
         key = None
         if bundle.card.mode is Mode.PRIVATE:
@@ -110,25 +163,28 @@ class InferenceService:
         self, asked: _Asked, bundle: ModelBundle, key: EnrolledKey | None, messages: Stream
     ) -> None:
         """Receive the inputs a header announced, answer, record the answer, release it."""
-        event, trail = asked.event, asked.room.trail
-        assembler = RequestAssembler(bundle.card, asked.header)
-        received = [asked.first]
-
-        def add(message: bytes) -> None:
-            assembler.add(message)
-            received.append(message)
-
-        await asked.context.send_initial_metadata(rpc.ADMITTED)
-        await receive(messages, self._settings.idle_seconds, add)
-        ciphertexts, plaintext = assembler.finish()
-        task = InferenceTask(
-            asked.room.tenant, bundle, key, asked.header, tuple(received), ciphertexts, plaintext
-        )
-        # The disk takes the request while the processors work on it.
-        kept, answer = await both(
-            trail.keep_request(event, received, seal=plaintext is not None),
-            self._answering.answer(task),
-        )
+        event, trail = asked.event, asked.trail
+        async with self._uploads.surviving(asked.upload) as upload:
+            assembler = RequestAssembler(bundle.card, asked.header)
+            with self._calls.telemetry.span("receive"):
+                await self._receive(asked, upload, assembler, messages)
+            upload.broke_off = not assembler.is_complete
+            ciphertexts, plaintext = assembler.finish()
+            received = [asked.first, *upload.messages]
+            task = InferenceTask(
+                asked.call.room.tenant,
+                bundle,
+                key,
+                asked.header,
+                tuple(received),
+                ciphertexts,
+                plaintext,
+            )
+            # The disk takes the request while the processors work on it.
+            kept, answer = await both(
+                trail.keep_request(event, received, seal=plaintext is not None),
+                self._worked(asked, task),
+            )
         objects = [kept, *await trail.keep_response(event, bundle, answer.messages)]
         try:
             answered = await trail.record_answer(event, answer.facts, bundle.digest, objects)
@@ -138,21 +194,70 @@ class InferenceService:
             if found is None:
                 raise
             answer.messages.clear()
-            await self._repeat(asked, found[0])
+            outgoing = await trail.repeat_answer(event, found[0], asked.first)
+            await self._release(asked, found[0], outgoing)
         else:
             await self._release(asked, answered, answer.messages)
 
-    async def _repeat(self, asked: _Asked, answered: Answered) -> None:
-        """Send what a request was answered before; nothing more is received for it."""
-        outgoing = await asked.room.trail.repeat_answer(asked.event, answered, asked.first)
-        await self._release(asked, answered, outgoing)
+    async def _worked(self, asked: _Asked, task: InferenceTask) -> Answer:
+        with self._calls.telemetry.span("work") as span:
+            async with asked.ticket.working():
+                answer = await self._answering.answer(task)
+            self._calls.telemetry.stages(decode_timings(answer.messages[0]), span)
+            return answer
+
+    async def _receive(
+        self, asked: _Asked, upload: Upload, assembler: RequestAssembler, messages: Stream
+    ) -> None:
+        """Take an upload from its beginning, or from where it broke if the client has it so.
+
+        Raises:
+            Refusal: the peer paused for too long (too-slow), or goes on from somewhere else than
+                was said (request-refused).
+            EncodingError: the messages are not those which the header announced.
+        """
+        held = await asyncio.to_thread(Position.after, upload.messages)
+        said = () if held is None else ((rpc.HELD_METADATA, str(held)),)
+        await asked.context.send_initial_metadata((*rpc.ADMITTED, *said))
+
+        def add(message: bytes) -> None:
+            assembler.add(message)
+            upload.messages.append(asked.ticket.count(message))
+
+        idle = self._settings.idle_seconds
+        if held is not None:
+            first = await next_message(messages, idle)
+            claimed = None if first is None else decode_continuation(first)
+            if claimed is None:
+                upload.messages.clear()
+                if first is not None:
+                    add(first)
+            elif claimed != held:
+                raise Refusal(rpc.Reason.REQUEST_REFUSED, "there is no upload to continue there")
+            for message in upload.messages if claimed is not None else ():
+                assembler.add(message)
+                await asyncio.sleep(0)  # other calls come in between
+        await receive(messages, idle, add)
+
+    async def _remaining(self, asked: _Asked, outgoing: list[bytes]) -> list[bytes]:
+        """The messages of an answer which a client does not have yet, by what it says it has."""
+        said = dict(asked.context.invocation_metadata() or ()).get(rpc.RECEIVED_METADATA)
+        claimed = Position.parsed(said)
+        if claimed is None:
+            return outgoing
+        had = outgoing[: claimed.messages]
+        if await asyncio.to_thread(Position.after, had) != claimed:
+            return outgoing
+        await asked.context.send_initial_metadata(((rpc.CONTINUES_METADATA, str(claimed)),))
+        return outgoing[claimed.messages :]
 
     async def _release(self, asked: _Asked, answered: Answered, outgoing: list[bytes]) -> None:
         """Send an answer, which is durable, and the receipt after it."""
-        trail = asked.room.trail
+        trail = asked.trail
         receipt = await trail.proven(answered, asked.header.log_size)
         trail.observe(CommitStep.RELEASING)
-        for message in (*outgoing, encode_receipt_part(encode_receipt(receipt))):
-            async with within(self._settings.idle_seconds, "the answer was not read"):
-                await asked.context.write(message)
+        with self._calls.telemetry.span("release"):
+            for message in (*outgoing, encode_receipt_part(encode_receipt(receipt))):
+                async with within(self._settings.idle_seconds, "the answer was not read"):
+                    await asked.context.write(asked.ticket.count(message))
         trail.observe(CommitStep.RELEASED)

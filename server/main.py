@@ -6,13 +6,10 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from dataclasses import dataclass
 
 import grpc
 import structlog
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]  # not in its stubs
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
@@ -20,22 +17,29 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from audit.output import configure_logging
 from audit.recorder import Observer
 from server.admission import Admission
-from server.answering import Answering, InThreads
 from server.audit_service import AuditService
-from server.calls import Calls
-from server.identity import Anyone
-from server.inference import SECRET_BYTES, InferenceEngine
+from server.calls import Calls, Procedures, handlers_of
+from server.configuration import Configuration
+from server.executors import answering_of, engine_of, works_at_once
+from server.extras import needing
+from server.identity import Anyone, Identification
+from server.inference import InferenceEngine
 from server.inference_service import InferenceService
 from server.key_service import KeyService
 from server.model_service import ModelService
-from server.rooms import OneRoom, Place, opened
+from server.reloading import Configured, Reloading
+from server.rooms import OneRoom, Place, Rooms, opened
 from server.settings import ServerSettings
 from server.starting import ServerError, starting
-from server.trail_tasks import page, witnesses
+from server.telemetry import Telemetry
+from server.telemetry.log_lines import add_trace_id
+from server.telemetry.observing import observing
+from server.tenancy import Tenancy
+from server.tls import ServerTls, TlsError, TlsFiles
+from server.trail_tasks import page
+from server.watched import watch
 from wire import rpc
 from wire.files import (
-    make_private_directory,
-    read_or_create_secret,
     write_private,
 )
 
@@ -45,26 +49,14 @@ _SERVICES = (rpc.MODEL_SERVICE, rpc.KEY_SERVICE, rpc.INFERENCE_SERVICE, rpc.AUDI
 _log = structlog.get_logger("blindproof.server")
 
 
-def engine_of(settings: ServerSettings) -> InferenceEngine:
-    """The honest engine, with the secret of the state directory, made if there is none.
-
-    Raises:
-        ServerError: the secret cannot be read, made, or kept from others.
-    """
-    with starting(settings.state):
-        path = make_private_directory(settings.state) / "server.secret"
-        new = not path.exists()
-        secret = read_or_create_secret(path, SECRET_BYTES)
-    if new:
-        _log.warning("new state created", path=str(settings.state))
-    return InferenceEngine(secret)
-
-
 @asynccontextmanager
 async def running(
     settings: ServerSettings,
     engine: InferenceEngine | None = None,
     observer: Observer | None = None,
+    *,
+    configuration: Configuration | None = None,
+    again: asyncio.Event | None = None,
 ) -> AsyncIterator[str]:
     """Serve while the context lasts; yields the address (host:port) once calls are accepted.
 
@@ -72,117 +64,172 @@ async def running(
         settings: see `ServerSettings`.
         engine: what answers requests; the honest engine unless a test or the demonstration says so.
         observer: called at each step of the commit of a receipt, from any thread; for tests.
+        configuration: where the settings are from; read again when its file changes.
+        again: set by who wants settings, certificates and tenants read again.
 
     Raises:
         ServerError: certificate, key, directories, audit trail or address cannot be used.
     """
-    credentials = _credentials(settings)
+    try:
+        tls = ServerTls(TlsFiles.of(settings))
+    except TlsError as error:
+        raise ServerError(str(error)) from error
     async with AsyncExitStack() as stack:
         # Taken down in the reverse order: calls first, then what records them.
-        room = await stack.enter_async_context(opened(Place.only(settings), settings, observer))
-        files = room.trail.files
-        answering: Answering = InThreads(engine or engine_of(settings), settings.compute_threads)
+        telemetry = await stack.enter_async_context(observing(settings, rpc.METHODS))
+        house = await stack.enter_async_context(_housed(settings, tls, observer, telemetry))
+        answering = answering_of(settings, engine)
         stack.push_async_callback(answering.close)
-        identification = Anyone(settings.tenant, certificates=settings.tls_client_ca is not None)
-        calls = Calls(settings.request_seconds, identification, OneRoom(room))
-        with starting(settings.state):
-            cosigning = await stack.enter_async_context(witnesses(settings, files))
-            await stack.enter_async_context(page(settings, files))
+        calls = Calls(settings.request_seconds, house.identification, house.rooms, telemetry)
         server = grpc.aio.server(
             options=(
                 ("grpc.max_receive_message_length", rpc.MAX_MESSAGE_BYTES),
                 ("grpc.so_reuseport", 0),
+                # Calls under way end on the old connection, however long they take.
+                ("grpc.max_connection_age_ms", round(settings.connection_seconds * 1000)),
             )
         )
         health = health_aio.HealthServicer()
         add_HealthServicer_to_server(health, server)
-        admission = Admission(settings)
-        for service in (
-            ModelService(settings.server_id, calls),
-            KeyService(settings, calls, admission, answering),
-            InferenceService(settings, calls, admission, answering),
-            AuditService(calls, cosigning),
-        ):
-            server.add_generic_rpc_handlers(service.handlers())
+        admission = Admission(settings, works_at_once(settings, engine), telemetry=telemetry)
+        keys = KeyService(settings, calls, admission, answering)
+        inference = InferenceService(settings, calls, admission, answering)
+        models = ModelService(settings, calls, admission)
+        procedures: dict[rpc.Method, grpc.RpcMethodHandler[bytes, bytes]] = {}
+        for service in (models, keys, inference, AuditService(calls)):
+            procedures.update(service.procedures())
+        server.add_generic_rpc_handlers(handlers_of(procedures))
         host, _, _ = settings.listen.rpartition(":")
         try:
-            port = server.add_secure_port(settings.listen, credentials)
+            port = server.add_secure_port(settings.listen, tls.grpc_credentials())
         except RuntimeError as error:
             raise ServerError(f"cannot listen on {settings.listen}") from error
+        configured = [
+            Configured(part.configure) for part in (calls, admission, models, keys, inference)
+        ]
+        tenants = [] if house.tenancy is None else [house.tenancy]
+        for tenancy in tenants:
+            tenancy.follow(calls, admission.quotas)
+        reloading = Reloading(
+            configuration or Configuration.of(settings),
+            settings,
+            (tls, *configured, *tenants),
+            again,
+        )
+        watch(
+            telemetry,
+            reloading=reloading,
+            admission=admission,
+            uploads=inference.uploads,
+            answering=answering,
+            tls=tls,
+        )
+        doors = await stack.enter_async_context(AsyncExitStack())
         await server.start()
         try:
+            await stack.enter_async_context(reloading.watching())
+            await doors.enter_async_context(_gateway(settings, tls, procedures))
             for name in ("", *_SERVICES):
                 await health.set(name, health_pb2.HealthCheckResponse.SERVING)
             address = f"{host}:{port}"
             if settings.address_file is not None:
                 with starting(settings.address_file):
                     write_private(settings.address_file, address.encode())
+            telemetry.ready = True
             _log.info(
                 "serving",
                 address=address,
                 server_id=settings.server_id,
-                log_key=files.log_key.encoded(),
+                log_keys=house.log_keys(),
+                certificate_expires=tls.expires.isoformat(),
             )
             yield address
         finally:
+            telemetry.ready = False
             await health.enter_graceful_shutdown()
-            await server.stop(settings.shutdown_seconds)
+            await asyncio.gather(server.stop(reloading.settings.shutdown_seconds), doors.aclose())
             await calls.end()
             _log.info("stopped")
 
 
-async def serve(settings: ServerSettings) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    stop = asyncio.Event()
+@dataclass(frozen=True)
+class _House:
+    """Who is served, and where.
+
+    Attributes:
+        identification: who decides whose call it is.
+        rooms: of the tenants.
+        tenancy: both, if there is a file of tenants.
+    """
+
+    identification: Identification
+    rooms: Rooms
+    tenancy: Tenancy | None = None
+
+    def log_keys(self) -> list[str]:
+        """Of the tenants' logs; each has its tenant in its name."""
+        return [room.trail.log_key.encoded() for room in self.rooms.all()]
+
+
+@asynccontextmanager
+async def _housed(
+    settings: ServerSettings, tls: ServerTls, observer: Observer | None, telemetry: Telemetry
+) -> AsyncIterator[_House]:
+    """The rooms of a server while the context lasts.
+
+    Raises:
+        ServerError, TenantsError: they cannot be opened.
+    """
+    if settings.tenants is not None:
+        tenancy = Tenancy(settings.tenants, settings, observer, telemetry)
+        async with tenancy.serving():
+            yield _House(tenancy, tenancy, tenancy)
+        return
+    async with AsyncExitStack() as stack:
+        room = await stack.enter_async_context(
+            opened(Place.only(settings), settings, observer, telemetry)
+        )
+        with starting(settings.state):
+            await stack.enter_async_context(page(settings, room.trail.files, tls))
+        anyone = Anyone(settings.tenant, certificates=settings.tls_client_ca is not None)
+        yield _House(anyone, OneRoom(room))
+
+
+@asynccontextmanager
+async def _gateway(
+    settings: ServerSettings, tls: ServerTls, procedures: Procedures
+) -> AsyncIterator[None]:
+    """The REST gateway while the context lasts, if it is asked for.
+
+    Raises:
+        ListenError, ExtraMissingError: it cannot be served.
+    """
+    if settings.gateway is None:
+        yield
+        return
+    with needing("web"):
+        from server.gateway import serving
+    async with serving(settings.gateway, settings, tls, procedures):
+        yield
+
+
+async def serve(configuration: Configuration) -> None:
+    """Serve until SIGINT or SIGTERM; SIGHUP has everything read again that may change.
+
+    Raises:
+        SettingsError, ServerError: the server cannot start.
+    """
+    stop, again = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with running(settings):
+    loop.add_signal_handler(signal.SIGHUP, again.set)
+    settings = configuration.settings()
+    async with running(settings, configuration=configuration, again=again):
         await stop.wait()
 
 
-def main(settings: ServerSettings) -> None:
-    """Run a server in this process."""
-    configure_logging()
-    asyncio.run(serve(settings))
-
-
-def _credentials(settings: ServerSettings) -> grpc.ServerCredentials:
-    with starting(settings.tls_certificate):
-        certificate = settings.tls_certificate.read_bytes()
-    with starting(settings.tls_key):
-        key = settings.tls_key.read_bytes()
-    _check_pair(settings, certificate, key)
-    authority = None
-    if settings.tls_client_ca is not None:
-        with starting(settings.tls_client_ca):
-            authority = settings.tls_client_ca.read_bytes()
-        _certificate(authority, settings.tls_client_ca)
-    return grpc.ssl_server_credentials(
-        [(key, certificate)],
-        root_certificates=authority,
-        require_client_auth=authority is not None,
-    )
-
-
-def _check_pair(settings: ServerSettings, certificate: bytes, key: bytes) -> None:
-    """What gRPC would report, if at all, by failing every handshake.
-
-    Raises:
-        ServerError: not PEM, a key with a passphrase, or the key of another certificate.
-    """
-    public = _certificate(certificate, settings.tls_certificate).public_key()
-    try:
-        private = serialization.load_pem_private_key(key, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ServerError(f"{settings.tls_key}: not a PEM private key without passphrase") from None
-    if private.public_key() != public:
-        raise ServerError(f"{settings.tls_key} is not the key of {settings.tls_certificate}")
-
-
-def _certificate(data: bytes, path: Path) -> x509.Certificate:
-    """The first certificate of a PEM file.  Raises ServerError."""
-    try:
-        return x509.load_pem_x509_certificates(data)[0]
-    except ValueError:
-        raise ServerError(f"{path}: no PEM certificate") from None
+def main(configuration: Configuration) -> None:
+    """Run a server in this process.  Raises as `serve`."""
+    configure_logging(add_trace_id)
+    asyncio.run(serve(configuration))

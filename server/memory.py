@@ -1,7 +1,7 @@
-"""How much memory the words of a call take, and a bound on what all calls hold together.
+"""How much memory the words of a call take.
 
 A linear model's call holds a few megabytes, a deep network's hundreds: their number alone says
-little, so calls reserve their bytes before any are received.
+little, so calls reserve their bytes before any are received (`server.admission`).
 
 Symbols: L limbs, N ring degree.
 """
@@ -9,8 +9,6 @@ Symbols: L limbs, N ring degree.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from protocol.families import BINARY_PROJECTIONS, OPENING_SIZE
 from protocol.keys import KeyRequest
@@ -18,10 +16,8 @@ from protocol.model import ModelCard
 from protocol.parameters import LINEAR_CODE, NETWORK_CODE, QUADRATIC_CODE, Mode, Packing
 from server.jobs import keys_used
 from server.networks import pads_committed, polynomials_copied, tensors_kept
-from server.refusals import Refusal
 from wire.framing import WORD_BYTES
 from wire.inference import input_ciphertexts, input_words, output_shapes
-from wire.rpc import Reason
 
 _COPIES_OF_OUTPUTS = 4
 """Bare, sanitised, as messages, and as one object for the archive."""
@@ -36,35 +32,6 @@ _COPIES_OF_PAIRS = 4
 _LINEAR_FAMILIES = 4
 _SPARE_ROWS = 10
 """Of a limb: at most four blocks start a row of their own, and six rows blind the tests."""
-
-
-class MemoryBudget:
-    """Bytes that calls may hold at once.  For one event loop."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._held = 0
-
-    @contextmanager
-    def reserve(self, count: int) -> Iterator[None]:
-        """Hold so many bytes while the context lasts.
-
-        Raises:
-            Refusal: more than there ever is (request-refused), or than is left now (busy).
-        """
-        if count > self._limit:
-            raise Refusal(
-                Reason.REQUEST_REFUSED,
-                f"a call of this size takes {count >> 20} MiB, this server allows "
-                f"{self._limit >> 20} MiB",
-            )
-        if self._held + count > self._limit:
-            raise Refusal(Reason.BUSY, "this server is busy: try again later")
-        self._held += count
-        try:
-            yield
-        finally:
-            self._held -= count
 
 
 def inference_bytes(card: ModelCard, packing: Packing) -> int:

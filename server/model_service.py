@@ -1,12 +1,21 @@
-"""The model service: what is published, with what verifies it."""
+"""The model service: what is published, with what verifies it; and publishing it."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import grpc
 
-from server.calls import Calls, Context, handlers_of
+from audit.receipt import Action
+from server.admission import Admission
+from server.bundles import ModelBundle, bundle_of
+from server.calls import Call, Calls, Context, Procedures, Stream, first_message, receive
+from server.demand import publication_demand
+from server.events import Event
+from server.settings import ServerSettings
+from server.storage import StorageError
+from server.trail import Answered
 from wire import rpc
 from wire.models import (
     ModelList,
@@ -16,23 +25,36 @@ from wire.models import (
     encode_list,
     encode_model,
 )
+from wire.publication import (
+    PublicationAssembler,
+    decode_publication,
+    decode_withdrawal,
+    encode_published,
+    encode_withdrawn,
+)
 
 
 class ModelService:
     """The procedures for models."""
 
-    def __init__(self, server_id: str, calls: Calls) -> None:
-        self._server_id = server_id
+    def __init__(self, settings: ServerSettings, calls: Calls, admission: Admission) -> None:
+        self._settings = settings
+        self._server_id = settings.server_id
         self._calls = calls
+        self._admission = admission
 
-    def handlers(self) -> list[grpc.GenericRpcHandler[bytes, bytes]]:
-        """What gRPC routes here."""
-        return handlers_of(
-            {
-                rpc.LIST_MODELS: grpc.unary_unary_rpc_method_handler(self.list_models),
-                rpc.GET_MODEL: grpc.unary_unary_rpc_method_handler(self.get_model),
-            }
-        )
+    def configure(self, settings: ServerSettings) -> None:
+        """Take new time limits, for what begins from now on."""
+        self._settings = settings
+
+    def procedures(self) -> Procedures:
+        """What is routed here."""
+        return {
+            rpc.LIST_MODELS: grpc.unary_unary_rpc_method_handler(self.list_models),
+            rpc.GET_MODEL: grpc.unary_unary_rpc_method_handler(self.get_model),
+            rpc.PUBLISH_MODEL: grpc.stream_unary_rpc_method_handler(self.publish_model),
+            rpc.WITHDRAW_MODEL: grpc.unary_unary_rpc_method_handler(self.withdraw_model),
+        }
 
     async def list_models(self, data: bytes, context: Context) -> bytes:
         """ModelService.ListModels."""
@@ -49,3 +71,61 @@ class ModelService:
             return encode_model(
                 ServedModel(self._server_id, bundle.card.encoded(), bundle.registration_proof)
             )
+
+    async def publish_model(self, messages: Stream, context: Context) -> bytes:
+        """ModelService.PublishModel."""
+        async with self._calls.serving(context, rpc.PUBLISH_MODEL) as call:
+            first = await first_message(messages, self._settings.header_seconds)
+            event = call.begin(Action.PUBLISH_MODEL)
+            header = decode_publication(first)
+            event.concerns(header.request_id, header.digest)
+            ticket = call.held.enter_context(self._admission.ticket(call.principal.tenant))
+            demand = publication_demand(header.bundle_bytes)
+            await ticket.place(demand, call.seconds_left(context))
+            assembler = PublicationAssembler(header)
+            await context.send_initial_metadata(rpc.ADMITTED)
+            await receive(ticket.counted(messages), self._settings.idle_seconds, assembler.add)
+            parts = assembler.finish()
+            async with ticket.working():
+                bundle = await asyncio.to_thread(bundle_of, parts)
+            answered = await asyncio.to_thread(_publish, call, bundle)
+            return encode_published(await call.room.trail.proven(answered, 0))
+
+    async def withdraw_model(self, data: bytes, context: Context) -> bytes:
+        """ModelService.WithdrawModel."""
+        async with self._calls.serving(context, rpc.WITHDRAW_MODEL) as call:
+            call.begin(Action.WITHDRAW_MODEL).concerns(*decode_withdrawal(data))
+            answered = await asyncio.to_thread(_withdraw, call)
+            return encode_withdrawn(await call.room.trail.proven(answered, 0))
+
+
+def _publish(call: Call, bundle: ModelBundle) -> Answered:
+    """Record a model that was judged, and then serve it; in the calling thread."""
+    room = call.room
+    return _recorded(call, bundle, lambda before: room.registry.publish(bundle, before))
+
+
+def _withdraw(call: Call) -> Answered:
+    """Record that a model is withdrawn, and then serve it no more; in the calling thread."""
+    digest = _event_of(call).digests.model
+    assert digest is not None  # noqa: S101 -- the request has one
+    return _recorded(call, None, lambda before: call.room.registry.withdraw(digest, before))
+
+
+def _recorded(
+    call: Call, bundle: ModelBundle | None, change: Callable[[Callable[[], None]], object]
+) -> Answered:
+    """Make a change between whose preparation and effect its receipt becomes durable."""
+    event, answered = _event_of(call), []
+    try:
+        change(lambda: answered.append(call.room.trail.record_model(event, bundle)))
+    except StorageError:
+        if answered:
+            event.begins_anew()  # recorded, and not done after all
+        raise
+    return answered[0]
+
+
+def _event_of(call: Call) -> Event:
+    assert call.event is not None  # noqa: S101 -- each procedure has begun one
+    return call.event

@@ -35,6 +35,7 @@ _STATUS = {
     Reason.ENROLMENT_UNKNOWN: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.PROOF_REFUSED: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.KEYS_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.MODELS_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.BUSY: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.QUOTA_EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.WORKER_LOST: grpc.StatusCode.UNAVAILABLE,

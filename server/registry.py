@@ -3,7 +3,7 @@
     <digest>/card.bin           canonical model card, public
     <digest>/registration.bin   registration proof, public, empty for a public model
     <digest>/private.bin        canonical (integers, opening), the model's secret
-    <any name>.blindproof       the same in one file, see `server.bundle_file`
+    <any name>.blindproof       the same in one file, see `wire.bundle_file`
 
 Models are added and removed while a server runs. A directory appears by one rename; what is read is
 compared with its name before it is parsed, and its registration proof verified.
@@ -17,7 +17,7 @@ import secrets
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +26,10 @@ import structlog
 from protocol.digests import DIGEST_BYTES
 from protocol.errors import BlindproofError, ModelError
 from protocol.model import MAX_CARD_BYTES
-from server.bundle_file import MAX_PRIVATE_BYTES, SUFFIX, BundleParts, read_bundle
 from server.bundles import ModelBundle, bundle_of, parts_of
 from server.refusals import Refusal
 from server.storage import StorageError, reading
+from wire.bundle_file import MAX_PRIVATE_BYTES, SUFFIX, BundleParts, read_bundle
 from wire.files import make_private_directory, read_regular, sync_directory, write_private
 from wire.models import MAX_REGISTRATION_BYTES, ModelSummary
 from wire.rpc import Reason
@@ -71,52 +71,112 @@ class StoredModel:
 class ModelRegistry:
     """The published models of one directory.  Models are never changed.  Threads may share it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, limit: int | None = None) -> None:
         """Open a directory of models, or make it.
+
+        Args:
+            directory: where they are.
+            limit: of models in it, beyond which none is published; as many as fit if None.
 
         Raises:
             StorageError: it cannot be one.
         """
         with reading(directory):
             self._directory = make_private_directory(directory)
+        self._limit = limit
         self._lock = threading.Lock()
+        self._changing = threading.Lock()
         self._loaded: OrderedDict[bytes, tuple[StoredModel, ModelBundle]] = OrderedDict()
         self._summaries: dict[bytes, tuple[Path, ModelSummary]] = {}
         self._files: dict[Path, tuple[tuple[int, int], bytes]] = {}
         self._reported: dict[Path, str] = {}
 
-    def publish(self, bundle: ModelBundle) -> bytes:
+    def publish(self, bundle: ModelBundle, before: Callable[[], None] | None = None) -> bytes:
         """Store a model as a directory and return its digest.
 
         A model that is already there, and whole, is left as it is; a damaged one is replaced.
 
+        Args:
+            bundle: the model.
+            before: called once it is written and before it can be used; if it fails, the model is
+                not published.
+
         Raises:
+            Refusal: there are as many models as there may be (models-full).
             StorageError: it cannot be written.
         """
         target = self._path(bundle.digest)
-        with reading(self._directory):
-            if not _is_whole(target, bundle.digest):
-                self._store(bundle, target)
+        with self._changing:
+            if self._limit is not None:
+                self._require_room(bundle.digest, self._limit)
+            with reading(self._directory):
+                draft = None if _is_whole(target, bundle.digest) else self._drafted(bundle)
+            try:
+                if before is not None:
+                    before()
+                if draft is not None:
+                    with reading(self._directory):
+                        self._put(draft, target, bundle.digest)
+            finally:
+                if draft is not None:
+                    shutil.rmtree(draft, ignore_errors=True)
         return bundle.digest
 
-    def _store(self, bundle: ModelBundle, target: Path) -> None:
-        """Write a model beside its place and rename it there.  Raises OSError."""
+    def withdraw(self, digest: bytes, before: Callable[[], None] | None = None) -> None:
+        """Remove a model from wherever it is; whoever uses it already goes on.
+
+        Args:
+            digest: of the model.
+            before: called if there is one; if it fails, the model stays.
+
+        Raises:
+            Refusal: there is none (model-unknown).
+            StorageError: it cannot be removed.
+        """
+        with self._changing:
+            places = [stored.path for stored in self._places(digest)]
+            if not places:
+                raise _unknown(digest)
+            if before is not None:
+                before()
+            with self._lock:
+                self._loaded.pop(digest, None)
+                self._summaries.pop(digest, None)
+            with reading(self._directory):
+                for path in places:
+                    _set_aside(path)
+                sync_directory(self._directory)
+
+    def _require_room(self, digest: bytes, limit: int) -> None:
+        stored = {model.digest for model in self.stored()}
+        if digest not in stored and len(stored) >= limit:
+            raise Refusal(
+                Reason.MODELS_FULL, f"{len(stored)} models are published: withdraw one first"
+            )
+
+    def _drafted(self, bundle: ModelBundle) -> Path:
+        """A model written beside its place.  Raises OSError."""
         draft = make_private_directory(self._directory / f".{secrets.token_hex(8)}")
         parts = parts_of(bundle)
         try:
             write_private(draft / _CARD, parts.card)
             write_private(draft / _REGISTRATION, parts.registration)
             write_private(draft / _PRIVATE, parts.private or b"")
-            try:
-                draft.rename(target)
-            except OSError:  # something is there
-                if _is_whole(target, bundle.digest):
-                    return  # another process published the same model meanwhile
-                _set_aside(target)
-                draft.rename(target)
-            sync_directory(self._directory)
-        finally:
+        except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
+            raise
+        return draft
+
+    def _put(self, draft: Path, target: Path, digest: bytes) -> None:
+        """Rename a draft to its place.  Raises OSError."""
+        try:
+            draft.rename(target)
+        except OSError:  # something is there
+            if _is_whole(target, digest):
+                return  # another process published the same model meanwhile
+            _set_aside(target)
+            draft.rename(target)
+        sync_directory(self._directory)
 
     def get(self, digest: bytes) -> ModelBundle:
         """The model of a digest, from the first place that has it whole.
@@ -157,7 +217,7 @@ class ModelRegistry:
                 return stored, bundle
         if failure is not None:
             raise failure
-        raise Refusal(Reason.MODEL_UNKNOWN, f"no model has the digest {digest.hex()}")
+        raise _unknown(digest)
 
     def _places(self, digest: bytes) -> Iterator[StoredModel]:
         """Where a model says it is: a directory first, then bundle files by name."""
@@ -230,6 +290,10 @@ class ModelRegistry:
 
     def _path(self, digest: bytes) -> Path:
         return self._directory / digest.hex()
+
+
+def _unknown(digest: bytes) -> Refusal:
+    return Refusal(Reason.MODEL_UNKNOWN, f"no model has the digest {digest.hex()}")
 
 
 def _read_directory(path: Path) -> BundleParts:

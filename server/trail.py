@@ -38,6 +38,7 @@ from protocol.errors import EncodingError
 from server.bundles import ModelBundle
 from server.events import Event
 from server.refusals import Refusal
+from server.telemetry import Telemetry, silent
 from server.threads import in_thread
 from server.trail_files import TrailFiles, default_origin, open_trail_files
 from wire.archived import (
@@ -95,7 +96,9 @@ class Trail:
         tenant: str,
         time_source: TimeSource = TimeSource.SYSTEM,
         observer: Observer | None = None,
+        *,
         clock: Callable[[], int] = time.time_ns,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """Start recording.
 
@@ -105,6 +108,7 @@ class Trail:
             time_source: where the clock's time is from, as the operator states.
             observer: called at each step of a commit, from any thread.
             clock: nanoseconds since 1970.
+            telemetry: told what is recorded.
         """
         self.files = files
         self.log_key: NoteKey = files.log_key
@@ -112,7 +116,11 @@ class Trail:
         self._source = time_source
         self._clock = clock
         self._observer = observer
-        self._recorder = Recorder(files.log, files.archive, observer)
+        self._telemetry = telemetry or silent()
+        self._recorder = Recorder(
+            files.log, files.archive, observer, listener=self._telemetry.committed
+        )
+        self._unwatch = self._telemetry.serves(tenant, files.log, self._recorder)
         self._threads = ThreadPoolExecutor(ARCHIVE_THREADS, "blindproof-archive")
         self._models: set[bytes] = set()
         self._unfinished: set[asyncio.Task[object]] = set()
@@ -131,7 +139,12 @@ class Trail:
         """Record whatever is left, then stop."""
         while self._unfinished:
             await asyncio.gather(*self._unfinished, return_exceptions=True)
-        await asyncio.to_thread(self._recorder.close)
+        await asyncio.to_thread(self.stop)
+
+    def stop(self) -> None:
+        """Stop once all that waits is recorded.  Blocks."""
+        self._recorder.close()
+        self._unwatch()
         self._threads.shutdown()
 
     async def find_answer(self, header: InferenceHeader) -> tuple[Answered, int] | None:
@@ -148,7 +161,7 @@ class Trail:
         log = self.files.log
         if header.log_size:
             try:
-                seen = log.inclusion_proof(0, header.log_size).head
+                seen = log.head_at(header.log_size)
             except UnknownEntryError:
                 seen = None
             if seen is None or seen.digest != header.log_head:
@@ -299,9 +312,26 @@ class Trail:
             ObjectKind.ENROLMENT, digest, encode_archived_enrolment(enrolment), tenant=self.tenant
         )
         self.observe(CommitStep.OBJECTS_WRITTEN)
-        signed = self._signed(event.enrolled(self._clock(), self._source))
+        signed = self._signed(event.done(self._clock(), self._source))
         event.recording = self._recorder.record(signed, [kept])
         event.recording.result()
+
+    def record_model(self, event: Event, bundle: ModelBundle | None = None) -> Answered:
+        """Record that a model is published or withdrawn, in the calling thread; then it may be.
+
+        Args:
+            event: which names it.
+            bundle: what is published, which the archive gets; None for a withdrawal.
+
+        Raises:
+            AuditError: it cannot be recorded.
+        """
+        objects = [] if bundle is None else self._keep_model(bundle)
+        self.observe(CommitStep.OBJECTS_WRITTEN)
+        signed = self._signed(event.done(self._clock(), self._source))
+        event.recording = self._recorder.record(signed, objects)
+        recorded = event.recording.result()
+        return Answered(signed, recorded.index, recorded.head)
 
     async def record_refusal(self, event: Event, refusal: Refusal) -> tuple[Refusal, bytes | None]:
         """Record that a call is refused, unless what it asked for is recorded already.
@@ -324,6 +354,7 @@ class Trail:
         waiting = self._recorder.offer(signed)
         if waiting is None:
             self._missed += 1
+            self._telemetry.missed(self.tenant)
             _log.error("receipt missed", reason=str(refusal.reason), missed=self._missed)
             return refusal, None
         try:
@@ -360,7 +391,7 @@ class Trail:
 
     def _proven(self, answered: Answered, old_size: int) -> ReceiptMessage:
         head, log = answered.head, self.files.log
-        proof = log.inclusion_proof(answered.index, head.size)
+        proof, extension = log.proofs(answered.index, head.size, old_size)
         if proof.head != head:
             raise LogStateError(f"the log at {head.size} entries is not what it was")
         return ReceiptMessage(
@@ -368,7 +399,7 @@ class Trail:
             index=answered.index,
             inclusion=proof.hashes,
             checkpoint=self.checkpoint(head).encoded(),
-            consistency=self.consistency(old_size, head),
+            consistency=extension,
         )
 
     def checkpoint(self, head: Head) -> SignedNote:

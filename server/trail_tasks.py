@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 
 from audit.errors import AuditError
 from audit.retention import RetentionRules, sweep
-from protocol.errors import BlindproofError
 from server.cosigning import Cosigning
+from server.extras import needing
 from server.settings import ServerSettings
+from server.tls import ServerTls
 from server.trail_files import TrailFiles
 
 SWEEP_SECONDS = 3600.0
@@ -25,10 +26,6 @@ PAGE_TOKEN = "audit-page.token"  # noqa: S105 -- a file's name
 _DAY_SECONDS = 86400.0
 
 _log = structlog.get_logger("blindproof.server")
-
-
-class ExtraMissingError(BlindproofError):
-    """A setting asks for something whose dependencies are not installed."""
 
 
 def retention_rules(settings: ServerSettings) -> RetentionRules:
@@ -74,7 +71,7 @@ async def witnesses(settings: ServerSettings, files: TrailFiles) -> AsyncIterato
     if settings.audit_witnesses is None:
         yield None
         return
-    with _needing("witness"):
+    with needing("witness"):
         from audit.witness_policy import read_policy
         from server.witnesses import Witnesses
     asked = Witnesses(read_policy(settings.audit_witnesses), files.log, files.key)
@@ -90,35 +87,23 @@ async def witnesses(settings: ServerSettings, files: TrailFiles) -> AsyncIterato
 
 
 @asynccontextmanager
-async def page(settings: ServerSettings, files: TrailFiles) -> AsyncIterator[None]:
-    """Serve the page while the context lasts, if it is asked for.
+async def page(settings: ServerSettings, files: TrailFiles, tls: ServerTls) -> AsyncIterator[None]:
+    """Serve the page while the context lasts, if it is asked for; browsers show no certificate.
 
     Raises:
-        PageError, PolicyError, StorageError, ExtraMissingError: it cannot be served.
+        ListenError, PolicyError, StorageError, ExtraMissingError: it cannot be served.
     """
     if settings.audit_page is None:
         yield
         return
-    with _needing("web"):
+    with needing("web"):
         from server.page import TrailReader, serving
     policy = None
     if settings.audit_witnesses is not None:
-        with _needing("witness"):
+        with needing("witness"):
             from audit.witness_policy import read_policy
         policy = read_policy(settings.audit_witnesses)
     reader = TrailReader(files.log, files.archive, files.key, policy)
     token = settings.audit_page_token or settings.state / PAGE_TOKEN
-    async with serving(
-        settings.audit_page, settings.tls_certificate, settings.tls_key, token, reader
-    ):
+    async with serving(settings.audit_page, tls.context(), token, reader):
         yield
-
-
-@contextlib.contextmanager
-def _needing(extra: str) -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ExtraMissingError(
-            f"{error.name} is not installed: pip install 'blindproof[{extra}]'"
-        ) from error

@@ -20,6 +20,8 @@ MAX_HASHES = 64
 """Of one proof: a log has fewer than 2^63 entries."""
 MAX_ENTRY_BYTES = 1 << 13
 MAX_NOTE_BYTES = 1 << 17
+MAX_PAGE_ENTRIES = 256
+"""Of one answer, which they leave well below what a message may have."""
 MAX_NAME = 1 << 10
 RECEIPT_ID_BYTES = 16
 PUBLIC_KEY_BYTES = 32
@@ -236,6 +238,34 @@ def encode_consistency(hashes: Sequence[bytes]) -> bytes:
 def decode_consistency(data: bytes) -> tuple[bytes, ...]:
     """Parse it.  Raises EncodingError."""
     return _hashes(parse(pb.GetConsistencyResponse, data).hashes)
+
+
+def encode_entries_request(start: int, limit: int = MAX_PAGE_ENTRIES) -> bytes:
+    """The request for a page of entries."""
+    return _framed(pb.ReadEntriesRequest(start=start, limit=limit))
+
+
+def decode_entries_request(data: bytes) -> tuple[int, int]:
+    """Index of the first entry, and the most that are wanted.  Raises EncodingError."""
+    message = parse(pb.ReadEntriesRequest, data)
+    if not 0 < message.limit <= MAX_PAGE_ENTRIES:
+        raise EncodingError(f"a page has 1 to {MAX_PAGE_ENTRIES} entries")
+    return _size(message.start), message.limit
+
+
+def encode_entries(entries: Sequence[bytes]) -> bytes:
+    """A page of entries."""
+    return _framed(pb.ReadEntriesResponse(entries=entries))
+
+
+def decode_entries(data: bytes) -> tuple[bytes, ...]:
+    """Parse it; not verified.  Raises EncodingError."""
+    entries = tuple(parse(pb.ReadEntriesResponse, data).entries)
+    if len(entries) > MAX_PAGE_ENTRIES:
+        raise EncodingError(f"a page has at most {MAX_PAGE_ENTRIES} entries")
+    if not all(0 < len(entry) <= MAX_ENTRY_BYTES for entry in entries):
+        raise EncodingError(f"an entry has 1 to {MAX_ENTRY_BYTES} bytes")
+    return entries
 
 
 def encode_countersignature(signed: Countersignature) -> bytes:

@@ -91,12 +91,13 @@ def proof_pieces(proof: bytes) -> Iterator[bytes]:
 
 
 class ProofBuffer:
-    """Collects the pieces of a proof of announced length, never more."""
+    """Collects the pieces of a proof, or of something else, of announced length, never more."""
 
-    def __init__(self, announced: int, limit: int) -> None:
+    def __init__(self, announced: int, limit: int, name: str = "proof") -> None:
         if announced > limit:
-            raise EncodingError(f"proof of {announced} bytes announced, at most {limit}")
+            raise EncodingError(f"{name} of {announced} bytes announced, at most {limit}")
         self._announced = announced
+        self._name = name
         self._data = bytearray()
 
     @property
@@ -112,7 +113,7 @@ class ProofBuffer:
         """
         if not piece or len(self._data) + len(piece) > self._announced:
             raise EncodingError(
-                f"proof piece of {len(piece)} bytes where "
+                f"{self._name} piece of {len(piece)} bytes where "
                 f"{self._announced - len(self._data)} are left of the announced length"
             )
         self._data += piece
@@ -125,6 +126,6 @@ class ProofBuffer:
         """
         if not self.complete:
             raise EncodingError(
-                f"proof of {len(self._data)} bytes, {self._announced} were announced"
+                f"{self._name} of {len(self._data)} bytes, {self._announced} were announced"
             )
         return bytes(self._data)

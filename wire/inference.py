@@ -41,6 +41,7 @@ from wire.framing import (
     words_to_bytes,
 )
 from wire.plaintext import values_from_bytes, values_to_bytes
+from wire.transfer import Position
 from wire.v1 import inference_pb2 as pb
 
 MAX_PROOF_BYTES = 16 << 20
@@ -201,6 +202,26 @@ def encode_request(
         yield pb.InferRequest(ciphertext=chunk).SerializeToString()
 
 
+def encode_continuation(position: Position) -> bytes:
+    """The message which says that an upload goes on after those that the server has."""
+    continuation = pb.Continuation(messages=position.messages, digest=position.digest)
+    return pb.InferRequest(continuation=continuation).SerializeToString()
+
+
+def decode_continuation(data: bytes) -> Position | None:
+    """Where an upload goes on, by the message after its header; None if it begins there.
+
+    Raises:
+        EncodingError: no message of a request.
+    """
+    message = parse_exactly(pb.InferRequest, data)
+    if message.WhichOneof("part") != "continuation":
+        return None
+    continuation = message.continuation
+    held = expect_size(continuation.digest, DIGEST_BYTES, "digest of an upload")
+    return Position(continuation.messages, held)
+
+
 def decode_header(data: bytes) -> InferenceHeader:
     """Parse the message that must come first.  Raises EncodingError."""
     message = parse_exactly(pb.InferRequest, data)
@@ -311,13 +332,18 @@ class RequestAssembler:
         )
         self._seeds.append(expect_size(chunk.seed, SEED_BYTES, "ciphertext seed"))
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything is there."""
+        return self._columns_complete and len(self._seeds) == len(self._bodies)
+
     def finish(self) -> tuple[SeededCiphertexts, PlaintextColumns | None]:
         """The ciphertexts, and the plaintext columns of a model that has some.
 
         Raises:
             EncodingError: something is missing.
         """
-        if not self._columns_complete or len(self._seeds) != len(self._bodies):
+        if not self.is_complete:
             raise EncodingError(
                 f"{self._columns_taken} plaintext columns of {len(self._columns)} and "
                 f"{len(self._seeds)} ciphertexts of {len(self._bodies)}"
@@ -387,6 +413,11 @@ def encode_response(request_id: bytes, response: Response) -> Iterator[bytes]:
         yield pb.InferResponse(proof=pb.InferenceProofChunk(data=piece)).SerializeToString()
 
 
+def decode_timings(data: bytes) -> ServerTimings:
+    """What the first message of an answer says of its making.  Raises EncodingError."""
+    return _timings(parse(pb.InferResponse, data).header)
+
+
 def encode_receipt_part(receipt: bytes) -> bytes:
     """The last message of a response, of a receipt as `wire.audit.encode_receipt` makes it."""
     return pb.InferResponse(receipt=receipt).SerializeToString()
@@ -439,6 +470,11 @@ class ResponseAssembler:
         return WORD_BYTES * sum(map(math.prod, shapes))
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the receipt is there, which comes last."""
+        return bool(self._receipt)
+
+    @property
     def _outputs_complete(self) -> bool:
         return len(self._chunks) == self._expected
 
@@ -454,16 +490,7 @@ class ResponseAssembler:
                 f"{header.output_chunks} output chunks announced, expected {self._expected}"
             )
         self._proof = ProofBuffer(header.proof_bytes, MAX_PROOF_BYTES)
-        told = header.timings
-        seconds = (
-            told.expand_seconds,
-            told.evaluate_seconds,
-            told.sanitise_seconds,
-            told.prove_seconds,
-        )
-        if not all(math.isfinite(value) and value >= 0 for value in seconds):
-            raise EncodingError("server timings must be finite and not negative")
-        self._timings = ServerTimings(*seconds)
+        self._timings = _timings(header)
 
     def _add_output(self, chunk: pb.OutputChunk) -> None:
         due = len(self._chunks)
@@ -483,3 +510,17 @@ class ResponseAssembler:
             )
         outputs = join_outputs(self._card, self._packing, self._chunks)
         return Response(outputs, self._proof.finish(), self._timings, self._receipt)
+
+
+def _timings(header: pb.InferResultHeader) -> ServerTimings:
+    """Raises EncodingError."""
+    told = header.timings
+    seconds = (
+        told.expand_seconds,
+        told.evaluate_seconds,
+        told.sanitise_seconds,
+        told.prove_seconds,
+    )
+    if not all(math.isfinite(value) and value >= 0 for value in seconds):
+        raise EncodingError("server timings must be finite and not negative")
+    return ServerTimings(*seconds)

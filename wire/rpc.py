@@ -16,8 +16,8 @@ RECEIPT_METADATA = "blindproof-receipt"
 """Trailing metadata key of a refused call: the hexadecimal id of the receipt that records it."""
 
 RETRY_METADATA = "blindproof-retry-after-ms"
-"""Trailing metadata key of a refused call: milliseconds after which it may be tried again.  The same
-advice is in `grpc-status-details-bin`, as google.rpc.RetryInfo."""
+"""Trailing metadata key of a refused call: milliseconds after which it may be tried again.  The
+same advice is in `grpc-status-details-bin`, as google.rpc.RetryInfo."""
 
 STATUS_DETAILS_METADATA = "grpc-status-details-bin"
 
@@ -26,6 +26,16 @@ ADMITTED_METADATA = "blindproof-admitted"
 before they send what is large."""
 
 ADMITTED = ((ADMITTED_METADATA, "1"),)
+
+HELD_METADATA = "blindproof-held"
+"""Initial metadata key: the position (`wire.transfer`) up to which the server still has an upload
+of the same header that broke."""
+
+RECEIVED_METADATA = "blindproof-received"
+"""Invocation metadata key: the position up to which a client has an answer that broke."""
+
+CONTINUES_METADATA = "blindproof-continues"
+"""Initial metadata key: that position, if the answer goes on from there."""
 
 MAX_MESSAGE_BYTES = 4 << 20
 """Largest message either side accepts: a ciphertext's L * N words fit for every supported ring."""
@@ -51,6 +61,8 @@ AUDIT_SERVICE = "blindproof.v1.AuditService"
 
 LIST_MODELS = Method(MODEL_SERVICE, "ListModels")
 GET_MODEL = Method(MODEL_SERVICE, "GetModel")
+PUBLISH_MODEL = Method(MODEL_SERVICE, "PublishModel")
+WITHDRAW_MODEL = Method(MODEL_SERVICE, "WithdrawModel")
 BEGIN_ENROLMENT = Method(KEY_SERVICE, "BeginEnrolment")
 COMPLETE_ENROLMENT = Method(KEY_SERVICE, "CompleteEnrolment")
 INFER = Method(INFERENCE_SERVICE, "Infer")
@@ -59,7 +71,26 @@ GET_CHECKPOINT = Method(AUDIT_SERVICE, "GetCheckpoint")
 GET_RECEIPT = Method(AUDIT_SERVICE, "GetReceipt")
 GET_INCLUSION = Method(AUDIT_SERVICE, "GetInclusion")
 GET_CONSISTENCY = Method(AUDIT_SERVICE, "GetConsistency")
+READ_ENTRIES = Method(AUDIT_SERVICE, "ReadEntries")
 COUNTERSIGN = Method(AUDIT_SERVICE, "Countersign")
+
+METHODS = (
+    LIST_MODELS,
+    GET_MODEL,
+    PUBLISH_MODEL,
+    WITHDRAW_MODEL,
+    BEGIN_ENROLMENT,
+    COMPLETE_ENROLMENT,
+    INFER,
+    GET_LOG,
+    GET_CHECKPOINT,
+    GET_RECEIPT,
+    GET_INCLUSION,
+    GET_CONSISTENCY,
+    READ_ENTRIES,
+    COUNTERSIGN,
+)
+"""All of them."""
 
 
 class Reason(StrEnum):
@@ -76,6 +107,7 @@ class Reason(StrEnum):
     ENROLMENT_UNKNOWN = "enrolment-unknown"
     PROOF_REFUSED = "proof-refused"
     KEYS_FULL = "keys-full"
+    MODELS_FULL = "models-full"
     BUSY = "busy"
     QUOTA_EXHAUSTED = "quota-exhausted"
     WORKER_LOST = "worker-lost"

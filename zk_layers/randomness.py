@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,8 @@ class ProverRandomness:
                 int.from_bytes(stream[at : at + width], "little") & ones
                 for at in range(0, len(stream), width)
             )
-            values = [candidate - bound for candidate in candidates if candidate < span]
-            if len(values) >= count:
-                return values[:count]
+            kept = (candidate - bound for candidate in candidates if candidate < span)
+            values = list(islice(kept, count))
+            if len(values) == count:
+                return values
             drawn *= 2

@@ -12,6 +12,8 @@ from typer.core import TyperGroup
 from blindproof import __version__
 from blindproof.cli import (
     audit,
+    backup,
+    ca,
     compiling,
     demo,
     enrol,
@@ -21,6 +23,7 @@ from blindproof.cli import (
     predict,
     publish,
     serve,
+    top,
     verify,
     witness,
 )
@@ -68,7 +71,11 @@ for name, command in (
     ("demo", demo.demo),
     ("compile", compiling.compile_model),
     ("publish", publish.publish),
+    ("withdraw", publish.withdraw),
     ("serve", serve.serve),
+    ("top", top.top),
+    ("backup", backup.backup),
+    ("restore", backup.restore),
     ("enrol", enrol.enrol),
     ("predict", predict.predict),
     ("verify", verify.verify),
@@ -79,6 +86,7 @@ for name, command in (
 app.add_typer(models.app, name="models")
 app.add_typer(audit.app, name="audit")
 app.add_typer(witness.app, name="witness")
+app.add_typer(ca.app, name="ca")
 
 
 def _show_version(wanted: bool) -> None:

@@ -14,6 +14,7 @@ for name, command in (
     ("verify", audit_verify.verify),
     ("search", audit_reading.search),
     ("tail", audit_reading.tail),
+    ("read", audit_reading.read),
     ("fsck", audit_fsck.fsck),
     ("checkpoint", audit_reading.checkpoint),
     ("key", audit_reading.key),

@@ -25,6 +25,14 @@ from blindproof.cli.audit_options import (
     opened_trail,
     query_of,
 )
+from blindproof.cli.connection import (
+    Authority,
+    Certificate,
+    CertificateKey,
+    LogKey,
+    Target,
+    TokenFile,
+)
 
 if TYPE_CHECKING:
     from audit.entry import Entry
@@ -106,6 +114,40 @@ def tail(  # noqa: PLR0917  (a command's options)
             if not follow:
                 return
             time.sleep(interval)
+
+
+def read(  # noqa: PLR0917  (a command's options)
+    target: Target,
+    log_key: LogKey = None,
+    start: Annotated[int, typer.Option(min=0, help="Index of the first receipt.")] = 0,
+    ca: Authority = None,
+    certificate: Certificate = None,
+    certificate_key: CertificateKey = None,
+    token_file: TokenFile = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One receipt a line, as JSON, with its place.")
+    ] = False,
+) -> None:
+    """Read the receipts of a server where you have the role 'audit', each signature verified.
+
+    Read from the first one on they are compared with the log's checkpoint: the command fails if
+    they are not all there are.
+    """
+    from audit.entry import Entry
+    from client_sdk import read_entries
+
+    receipts = read_entries(
+        target,
+        start,
+        log_key=log_key,
+        ca=ca,
+        certificate=certificate,
+        certificate_key=certificate_key,
+        token_file=token_file,
+    )
+    shown = _json_line if as_json else _line
+    for index, signed in enumerate(receipts, start):
+        typer.echo(shown(Entry(index, signed.entry())))
 
 
 def checkpoint(

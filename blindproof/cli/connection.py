@@ -31,11 +31,20 @@ Certificate: TypeAlias = Annotated[
 CertificateKey: TypeAlias = Annotated[
     Path | None, typer.Option(help="PEM file of the key of --certificate.")
 ]
+TokenFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="BLINDPROOF_TOKEN_FILE",
+        help="File of a bearer token, for a server that knows its clients by one; read again "
+        "before each call.",
+        show_default=False,
+    ),
+]
 ClientId: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="The name keys and proofs are bound to on your side; else the common name of "
-        "--certificate, or the one drawn with the key store."
+        help="The name keys and proofs are bound to on your side; else the subject of the token, "
+        "the common name of --certificate, or the one drawn with the key store."
     ),
 ]
 ServerId: TypeAlias = Annotated[
@@ -93,6 +102,7 @@ def connected(
     ca: Path | None,
     certificate: Path | None,
     certificate_key: Path | None,
+    token_file: Path | None,
     client_id: str | None,
     server_id: str | None,
     max_memory: int,
@@ -116,6 +126,7 @@ def connected(
             ca=ca,
             certificate=certificate,
             certificate_key=certificate_key,
+            token_file=token_file,
             client_id=client_id,
             server_id=server_id,
             max_memory_bytes=max_memory << 20,

@@ -15,6 +15,7 @@ from blindproof.cli.connection import (
     Model,
     ServerId,
     Target,
+    TokenFile,
     connected,
 )
 
@@ -26,6 +27,7 @@ def enrol(  # noqa: PLR0917  (a command's options)
     ca: Authority = None,
     certificate: Certificate = None,
     certificate_key: CertificateKey = None,
+    token_file: TokenFile = None,
     client_id: ClientId = None,
     server_id: ServerId = None,
     max_memory: MaxMemory = DEFAULT_MAX_MEMORY,
@@ -42,6 +44,7 @@ def enrol(  # noqa: PLR0917  (a command's options)
         ca=ca,
         certificate=certificate,
         certificate_key=certificate_key,
+        token_file=token_file,
         client_id=client_id,
         server_id=server_id,
         max_memory=max_memory,

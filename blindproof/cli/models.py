@@ -10,13 +10,13 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from blindproof.cli.connection import Authority, Certificate, CertificateKey
+from blindproof.cli.connection import Authority, Certificate, CertificateKey, TokenFile
 from blindproof.tables import plain, size
 from protocol.errors import BlindproofError, EncodingError, ModelError
 
 if TYPE_CHECKING:
-    from server.bundle_file import BundleParts
     from server.registry import StoredModel
+    from wire.bundle_file import BundleParts
 
 Models = Annotated[Path, typer.Option("--models", help="Directory of published models.")]
 Chosen = Annotated[
@@ -31,7 +31,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def offered(
+def offered(  # noqa: PLR0917  (a command's options)
     context: typer.Context,
     target: Annotated[
         str | None, typer.Option(help="List what the server at this host and port offers.")
@@ -39,6 +39,7 @@ def offered(
     ca: Authority = None,
     certificate: Certificate = None,
     certificate_key: CertificateKey = None,
+    token_file: TokenFile = None,
 ) -> None:
     """List what a server offers, unproved; or look into a directory of published models."""
     if context.invoked_subcommand is not None:
@@ -48,7 +49,13 @@ def offered(
         raise typer.Exit
     from client_sdk import list_models
 
-    found = list_models(target, ca=ca, certificate=certificate, certificate_key=certificate_key)
+    found = list_models(
+        target,
+        ca=ca,
+        certificate=certificate,
+        certificate_key=certificate_key,
+        token_file=token_file,
+    )
     console = Console(highlight=False)
     console.print(plain(f"Models of '{found.server_id}'"), style="bold", soft_wrap=True)
     for model in found.models:
@@ -135,7 +142,7 @@ def export(
     """Write a model to one file, readable by you alone: with its weights it is a secret."""
     from dataclasses import replace
 
-    from server.bundle_file import SUFFIX, write_bundle
+    from wire.bundle_file import SUFFIX, write_bundle
 
     if output.suffix != SUFFIX:
         raise ModelError(f"{output}: name it *{SUFFIX}, which is what servers look for")
@@ -172,7 +179,7 @@ def _stored(models: Path) -> Sequence[StoredModel]:
 
 def _parts(chosen: str, models: Path | None) -> BundleParts:
     """The model of a bundle file, or the only one whose digest begins so.  Raises ModelError."""
-    from server.bundle_file import SUFFIX
+    from wire.bundle_file import SUFFIX
 
     if chosen.endswith(SUFFIX):
         return _opened(Path(chosen))
@@ -193,7 +200,7 @@ def _parts(chosen: str, models: Path | None) -> BundleParts:
 
 def _opened(file: Path) -> BundleParts:
     """A bundle file's parts.  Raises ModelError: it is none."""
-    from server.bundle_file import read_bundle
+    from wire.bundle_file import read_bundle
 
     try:
         return read_bundle(file)

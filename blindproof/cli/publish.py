@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 import typer
 from rich.console import Console
 
+from blindproof.cli.connection import (
+    Authority,
+    Certificate,
+    CertificateKey,
+    LogKey,
+    Model,
+    Target,
+    TokenFile,
+)
 from protocol.errors import ModelError
 from protocol.parameters import Mode, Packing
 
@@ -15,13 +24,17 @@ if TYPE_CHECKING:
     from blindproof.model_file import ModelFile
     from blindproof.network_publishing import NetworkModel
     from blindproof.publishing import LinearModel
+    from client_sdk.administration import ConnectionOptions
     from protocol.model import ModelCard
 
 
 def publish(  # noqa: PLR0917  (a command's options)
     weights: Annotated[Path, typer.Option(help="JSON file of the linear model or network.")],
     models: Annotated[
-        Path, typer.Option(help="Model directory of the server; made if it is missing.")
+        Path,
+        typer.Option(
+            help="Model directory, the server's or with --target your own; made if missing."
+        ),
     ],
     precision: Annotated[
         float | None,
@@ -44,6 +57,19 @@ def publish(  # noqa: PLR0917  (a command's options)
             help="Publish even if rounding the weights to 16 bits changes the model noticeably.",
         ),
     ] = False,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Host and port of a server where you have the role 'publish': the model is sent "
+            "there too.",
+            show_default="the directory is all",
+        ),
+    ] = None,
+    ca: Authority = None,
+    certificate: Certificate = None,
+    certificate_key: CertificateKey = None,
+    token_file: TokenFile = None,
+    log_key: LogKey = None,
 ) -> None:
     """Publish a model: quantise, choose parameters, commit, prove the ranges, store.
 
@@ -80,8 +106,69 @@ def publish(  # noqa: PLR0917  (a command's options)
     console.print(profiles_table(card))
     for line in cost_lines(card) + lines:
         console.print(plain(line), soft_wrap=True)
+    if target is not None:
+        receipt = _sent(
+            models,
+            card.digest,
+            target,
+            log_key=log_key,
+            ca=ca,
+            certificate=certificate,
+            certificate_key=certificate_key,
+            token_file=token_file,
+        )
+        console.print(plain(f"published at {target}, receipt {receipt}"), soft_wrap=True)
     console.print("digest, for clients to pin:", style="bold")
     console.print(card.digest.hex(), soft_wrap=True)
+
+
+def withdraw(  # noqa: PLR0917  (a command's options)
+    model: Model,
+    target: Target,
+    ca: Authority = None,
+    certificate: Certificate = None,
+    certificate_key: CertificateKey = None,
+    token_file: TokenFile = None,
+    log_key: LogKey = None,
+) -> None:
+    """Withdraw a model from a server where you have the role 'publish'.
+
+    Nobody can ask it any more; receipts, and answers that were given, stay.
+    """
+    from blindproof.tables import plain
+    from client_sdk import withdraw_model
+
+    proven = withdraw_model(
+        target,
+        model,
+        log_key=log_key,
+        ca=ca,
+        certificate=certificate,
+        certificate_key=certificate_key,
+        token_file=token_file,
+    )
+    receipt = proven.signed.receipt.receipt_id.hex()
+    line = f"withdrawn from {target}, receipt {receipt}"
+    Console(highlight=False).print(plain(line), soft_wrap=True)
+
+
+def _sent(
+    models: Path,
+    digest: bytes,
+    target: str,
+    *,
+    log_key: str | None,
+    **connection: Unpack[ConnectionOptions],
+) -> str:
+    """Publish a model of a directory at a server too; returns the receipt's id."""
+    from client_sdk import publish_model
+    from server.registry import ModelRegistry
+    from wire.bundle_file import encode_bundle
+
+    stored = next(model for model in ModelRegistry(models).stored() if model.digest == digest)
+    bundle = encode_bundle(stored.parts())
+    proven = publish_model(target, bundle, log_key=log_key, **connection)
+    return proven.signed.receipt.receipt_id.hex()
 
 
 def _publish_linear(

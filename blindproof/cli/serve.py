@@ -11,6 +11,14 @@ from protocol.parameters import MAX_IDENTITY
 
 
 def serve(  # noqa: PLR0917  (a command's options)
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="BLINDPROOF_CONFIG",
+            help="TOML file of settings; options and variables stand above it.",
+            show_default=False,
+        ),
+    ] = None,
     listen: Annotated[
         str | None,
         typer.Option(
@@ -117,13 +125,23 @@ def serve(  # noqa: PLR0917  (a command's options)
             show_default="in the state directory",
         ),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="Host and port of metrics and health for operators, plain HTTP, such as "
+            "127.0.0.1:9464: see `blindproof top`.",
+            show_default="none",
+        ),
+    ] = None,
 ) -> None:
     """Serve published models over TLS until SIGINT or SIGTERM.
 
-    Each option may be an environment variable instead, such as BLINDPROOF_TLS_KEY for --tls-key.
+    Each option may be an environment variable instead, such as BLINDPROOF_TLS_KEY for --tls-key,
+    and each setting a line of the file of --config.  When certificates or that file change, and on
+    SIGHUP, they are read again.
     """
+    from server.configuration import Configuration
     from server.main import main
-    from server.settings import read_settings
 
     options: dict[str, Any] = {
         "listen": listen,
@@ -144,5 +162,7 @@ def serve(  # noqa: PLR0917  (a command's options)
         "audit_witnesses": audit_witnesses,
         "audit_page": audit_page,
         "audit_page_token": audit_page_token,
+        "metrics": metrics,
     }
-    main(read_settings(**{name: value for name, value in options.items() if value is not None}))
+    given = {name: value for name, value in options.items() if value is not None}
+    main(Configuration(config, given))

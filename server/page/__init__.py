@@ -5,12 +5,11 @@ Needs the extra `web`; nothing else of the server imports it before a setting as
 
 from server.page.access import Access, read_or_create_token
 from server.page.app import page_app
-from server.page.listener import PageError, serving
+from server.page.listener import serving
 from server.page.reading import TrailReader
 
 __all__ = [
     "Access",
-    "PageError",
     "TrailReader",
     "page_app",
     "read_or_create_token",

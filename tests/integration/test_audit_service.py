@@ -113,7 +113,7 @@ def audited(world: World, tmp_path_factory) -> Iterator[Audited]:
         yield witnesses
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("server.main.witnesses", stand_in)
+        patched.setattr("server.rooms.witnesses", stand_in)
         with (
             server_thread(settings) as address,
             connected(address, world.ca) as channel,

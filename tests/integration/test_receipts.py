@@ -37,9 +37,11 @@ from client_sdk import (
     verify_evidence,
     verify_receipt,
 )
+from client_sdk.credentials import TlsFiles
 from client_sdk.log_memory import KnownLog
 from client_sdk.log_view import LogView
-from client_sdk.transport import ConnectionLostError, TlsFiles, Transport
+from client_sdk.transport import Transport
+from client_sdk.transport_errors import ConnectionLostError
 from protocol.request import REQUEST_ID_BYTES
 from tests.integration.conftest import PASSPHRASE, World
 from tests.integration.example_models import records

@@ -162,7 +162,9 @@ def test_a_key_for_one_output_is_refused_by_a_model_of_two(world: World):
 
 
 def test_a_busy_server_says_so_and_a_stalled_call_is_ended(world: World, sent):
-    settings = world.settings.model_copy(update={"max_requests": 1, "request_seconds": 2.0})
+    settings = world.settings.model_copy(
+        update={"max_requests": 1, "max_streams": 1, "request_seconds": 2.0}
+    )
     credentials = grpc.ssl_channel_credentials(world.ca.read_bytes())
     release = threading.Event()
 

@@ -517,7 +517,12 @@ def test_a_stream_without_a_header_is_no_event(served: Served, trail):
 
 def test_a_server_that_is_busy_says_so_in_a_receipt(served: Served, world: World, tmp_path):
     settings = served.settings.model_copy(
-        update={"state": tmp_path / "state", "max_requests": 1, "request_seconds": 2.0}
+        update={
+            "state": tmp_path / "state",
+            "max_requests": 1,
+            "max_streams": 1,
+            "request_seconds": 2.0,
+        }
     )
     release = threading.Event()
     waiting = served.messages()

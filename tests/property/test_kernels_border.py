@@ -175,7 +175,8 @@ def test_junk_is_refused_with_a_typed_error(rng):
 
 def test_every_function_is_fuzzed():
     names = {call.__name__ for call in CALLS}
-    assert set(kernels.__all__) <= names
+    # Said once in a process, with one number: see test_kernels_threads.
+    assert set(kernels.__all__) - {"compute_here"} <= names
     for thing in (FIELD, TRANSFORM, CODE, EXTENSION, SUMCHECK, PROGRAM):
         methods = {
             name

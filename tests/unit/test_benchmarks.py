@@ -31,7 +31,7 @@ def test_figures_say_what_kind_of_machine_they_belong_to_and_not_which():
 ATTEMPTS = 3
 CALLERS = 32
 RECEIPTS_PER_SECOND = 500
-ENTRIES = 100_000
+ENTRIES = 20_000
 PROOF_MS = 5.0
 
 

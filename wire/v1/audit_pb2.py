@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13wire/v1/audit.proto\x12\rblindproof.v1\"\x0f\n\rGetLogRequest\"1\n\x0eGetLogResponse\x12\x0f\n\x07log_key\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\"L\n\x14GetCheckpointRequest\x12\x10\n\x08min_size\x18\x01 \x01(\x04\x12\x10\n\x08old_size\x18\x02 \x01(\x04\x12\x10\n\x08\x63osigned\x18\x03 \x01(\x08\"@\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63onsistency\x18\x02 \x03(\x0c\"i\n\rProvenReceipt\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x11\n\tinclusion\x18\x03 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x04 \x01(\x0c\x12\x13\n\x0b\x63onsistency\x18\x05 \x03(\x0c\"9\n\x11GetReceiptRequest\x12\x12\n\nreceipt_id\x18\x01 \x01(\x0c\x12\x10\n\x08old_size\x18\x02 \x01(\x04\"S\n\x12GetReceiptResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\x12\x12\n\nclient_key\x18\x02 \x01(\x0c\x12\x18\n\x10\x63lient_signature\x18\x03 \x01(\x0c\"2\n\x13GetInclusionRequest\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04size\x18\x02 \x01(\x04\"&\n\x14GetInclusionResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\";\n\x15GetConsistencyRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x10\n\x08new_size\x18\x02 \x01(\x04\"(\n\x16GetConsistencyResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"V\n\x12\x43ountersignRequest\x12\x12\n\nreceipt_id\x18\x01 \x01(\x0c\x12\x12\n\nclient_key\x18\x02 \x01(\x0c\x12\x18\n\x10\x63lient_signature\x18\x03 \x01(\x0c\"\x15\n\x13\x43ountersignResponse2\x92\x04\n\x0c\x41uditService\x12\x45\n\x06GetLog\x12\x1c.blindproof.v1.GetLogRequest\x1a\x1d.blindproof.v1.GetLogResponse\x12Z\n\rGetCheckpoint\x12#.blindproof.v1.GetCheckpointRequest\x1a$.blindproof.v1.GetCheckpointResponse\x12Q\n\nGetReceipt\x12 .blindproof.v1.GetReceiptRequest\x1a!.blindproof.v1.GetReceiptResponse\x12W\n\x0cGetInclusion\x12\".blindproof.v1.GetInclusionRequest\x1a#.blindproof.v1.GetInclusionResponse\x12]\n\x0eGetConsistency\x12$.blindproof.v1.GetConsistencyRequest\x1a%.blindproof.v1.GetConsistencyResponse\x12T\n\x0b\x43ountersign\x12!.blindproof.v1.CountersignRequest\x1a\".blindproof.v1.CountersignResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13wire/v1/audit.proto\x12\rblindproof.v1\"\x0f\n\rGetLogRequest\"1\n\x0eGetLogResponse\x12\x0f\n\x07log_key\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\"L\n\x14GetCheckpointRequest\x12\x10\n\x08min_size\x18\x01 \x01(\x04\x12\x10\n\x08old_size\x18\x02 \x01(\x04\x12\x10\n\x08\x63osigned\x18\x03 \x01(\x08\"@\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63onsistency\x18\x02 \x03(\x0c\"i\n\rProvenReceipt\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x11\n\tinclusion\x18\x03 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x04 \x01(\x0c\x12\x13\n\x0b\x63onsistency\x18\x05 \x03(\x0c\"9\n\x11GetReceiptRequest\x12\x12\n\nreceipt_id\x18\x01 \x01(\x0c\x12\x10\n\x08old_size\x18\x02 \x01(\x04\"S\n\x12GetReceiptResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\x12\x12\n\nclient_key\x18\x02 \x01(\x0c\x12\x18\n\x10\x63lient_signature\x18\x03 \x01(\x0c\"2\n\x13GetInclusionRequest\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04size\x18\x02 \x01(\x04\"&\n\x14GetInclusionResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\";\n\x15GetConsistencyRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x10\n\x08new_size\x18\x02 \x01(\x04\"(\n\x16GetConsistencyResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\x0c\"2\n\x12ReadEntriesRequest\x12\r\n\x05start\x18\x01 \x01(\x04\x12\r\n\x05limit\x18\x02 \x01(\r\"&\n\x13ReadEntriesResponse\x12\x0f\n\x07\x65ntries\x18\x01 \x03(\x0c\"V\n\x12\x43ountersignRequest\x12\x12\n\nreceipt_id\x18\x01 \x01(\x0c\x12\x12\n\nclient_key\x18\x02 \x01(\x0c\x12\x18\n\x10\x63lient_signature\x18\x03 \x01(\x0c\"\x15\n\x13\x43ountersignResponse2\xe8\x04\n\x0c\x41uditService\x12\x45\n\x06GetLog\x12\x1c.blindproof.v1.GetLogRequest\x1a\x1d.blindproof.v1.GetLogResponse\x12Z\n\rGetCheckpoint\x12#.blindproof.v1.GetCheckpointRequest\x1a$.blindproof.v1.GetCheckpointResponse\x12Q\n\nGetReceipt\x12 .blindproof.v1.GetReceiptRequest\x1a!.blindproof.v1.GetReceiptResponse\x12W\n\x0cGetInclusion\x12\".blindproof.v1.GetInclusionRequest\x1a#.blindproof.v1.GetInclusionResponse\x12]\n\x0eGetConsistency\x12$.blindproof.v1.GetConsistencyRequest\x1a%.blindproof.v1.GetConsistencyResponse\x12T\n\x0bReadEntries\x12!.blindproof.v1.ReadEntriesRequest\x1a\".blindproof.v1.ReadEntriesResponse\x12T\n\x0b\x43ountersign\x12!.blindproof.v1.CountersignRequest\x1a\".blindproof.v1.CountersignResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,10 +53,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCONSISTENCYREQUEST']._serialized_end=652
   _globals['_GETCONSISTENCYRESPONSE']._serialized_start=654
   _globals['_GETCONSISTENCYRESPONSE']._serialized_end=694
-  _globals['_COUNTERSIGNREQUEST']._serialized_start=696
-  _globals['_COUNTERSIGNREQUEST']._serialized_end=782
-  _globals['_COUNTERSIGNRESPONSE']._serialized_start=784
-  _globals['_COUNTERSIGNRESPONSE']._serialized_end=805
-  _globals['_AUDITSERVICE']._serialized_start=808
-  _globals['_AUDITSERVICE']._serialized_end=1338
+  _globals['_READENTRIESREQUEST']._serialized_start=696
+  _globals['_READENTRIESREQUEST']._serialized_end=746
+  _globals['_READENTRIESRESPONSE']._serialized_start=748
+  _globals['_READENTRIESRESPONSE']._serialized_end=786
+  _globals['_COUNTERSIGNREQUEST']._serialized_start=788
+  _globals['_COUNTERSIGNREQUEST']._serialized_end=874
+  _globals['_COUNTERSIGNRESPONSE']._serialized_start=876
+  _globals['_COUNTERSIGNRESPONSE']._serialized_end=897
+  _globals['_AUDITSERVICE']._serialized_start=900
+  _globals['_AUDITSERVICE']._serialized_end=1516
 # @@protoc_insertion_point(module_scope)

@@ -24,35 +24,37 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17wire/v1/inference.proto\x12\rblindproof.v1\"\xaf\x01\n\x0cInferRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.blindproof.v1.InferHeaderH\x00\x12\x34\n\nciphertext\x18\x02 \x01(\x0b\x32\x1e.blindproof.v1.CiphertextChunkH\x00\x12\x33\n\tplaintext\x18\x03 \x01(\x0b\x32\x1e.blindproof.v1.PlaintextColumnH\x00\x42\x06\n\x04part\"\xec\x02\n\x0bInferHeader\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12\x11\n\tclient_id\x18\x03 \x01(\t\x12\x11\n\tserver_id\x18\x04 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x05 \x01(\x0c\x12\x1b\n\x13registration_digest\x18\x06 \x01(\x0c\x12\x12\n\nkey_digest\x18\x07 \x01(\x0c\x12\'\n\x07packing\x18\x08 \x01(\x0e\x32\x16.blindproof.v1.Packing\x12\x0f\n\x07records\x18\t \x01(\r\x12\x13\n\x0b\x63iphertexts\x18\n \x01(\r\x12\x19\n\x11plaintext_columns\x18\x0b \x01(\r\x12\x16\n\x0eplaintext_salt\x18\x0c \x01(\x0c\x12\'\n\x07\x61\x63\x63ount\x18\r \x01(\x0b\x32\x16.blindproof.v1.Account\x12\x10\n\x08log_size\x18\x0e \x01(\x04\x12\x10\n\x08log_head\x18\x0f \x01(\x0c\"J\n\x07\x41\x63\x63ount\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\x0c\"0\n\x0fPlaintextColumn\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06values\x18\x02 \x01(\x0c\"=\n\x0f\x43iphertextChunk\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04seed\x18\x02 \x01(\x0c\x12\r\n\x05words\x18\x03 \x01(\x0c\"\xc1\x01\n\rInferResponse\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .blindproof.v1.InferResultHeaderH\x00\x12,\n\x06output\x18\x02 \x01(\x0b\x32\x1a.blindproof.v1.OutputChunkH\x00\x12\x33\n\x05proof\x18\x03 \x01(\x0b\x32\".blindproof.v1.InferenceProofChunkH\x00\x12\x11\n\x07receipt\x18\x04 \x01(\x0cH\x00\x42\x06\n\x04part\"\x82\x01\n\x11InferResultHeader\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x15\n\routput_chunks\x18\x02 \x01(\r\x12\x13\n\x0bproof_bytes\x18\x03 \x01(\r\x12-\n\x07timings\x18\x04 \x01(\x0b\x32\x1c.blindproof.v1.ServerTimings\"r\n\rServerTimings\x12\x16\n\x0e\x65xpand_seconds\x18\x01 \x01(\x01\x12\x18\n\x10\x65valuate_seconds\x18\x02 \x01(\x01\x12\x18\n\x10sanitise_seconds\x18\x03 \x01(\x01\x12\x15\n\rprove_seconds\x18\x04 \x01(\x01\"+\n\x0bOutputChunk\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05words\x18\x02 \x01(\x0c\"#\n\x13InferenceProofChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c*I\n\x07Packing\x12\x17\n\x13PACKING_UNSPECIFIED\x10\x00\x12\x11\n\rPACKING_BATCH\x10\x01\x12\x12\n\x0ePACKING_SINGLE\x10\x02\x32Z\n\x10InferenceService\x12\x46\n\x05Infer\x12\x1b.blindproof.v1.InferRequest\x1a\x1c.blindproof.v1.InferResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17wire/v1/inference.proto\x12\rblindproof.v1\"\xe4\x01\n\x0cInferRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.blindproof.v1.InferHeaderH\x00\x12\x34\n\nciphertext\x18\x02 \x01(\x0b\x32\x1e.blindproof.v1.CiphertextChunkH\x00\x12\x33\n\tplaintext\x18\x03 \x01(\x0b\x32\x1e.blindproof.v1.PlaintextColumnH\x00\x12\x33\n\x0c\x63ontinuation\x18\x04 \x01(\x0b\x32\x1b.blindproof.v1.ContinuationH\x00\x42\x06\n\x04part\"\xec\x02\n\x0bInferHeader\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12\x11\n\tclient_id\x18\x03 \x01(\t\x12\x11\n\tserver_id\x18\x04 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x05 \x01(\x0c\x12\x1b\n\x13registration_digest\x18\x06 \x01(\x0c\x12\x12\n\nkey_digest\x18\x07 \x01(\x0c\x12\'\n\x07packing\x18\x08 \x01(\x0e\x32\x16.blindproof.v1.Packing\x12\x0f\n\x07records\x18\t \x01(\r\x12\x13\n\x0b\x63iphertexts\x18\n \x01(\r\x12\x19\n\x11plaintext_columns\x18\x0b \x01(\r\x12\x16\n\x0eplaintext_salt\x18\x0c \x01(\x0c\x12\'\n\x07\x61\x63\x63ount\x18\r \x01(\x0b\x32\x16.blindproof.v1.Account\x12\x10\n\x08log_size\x18\x0e \x01(\x04\x12\x10\n\x08log_head\x18\x0f \x01(\x0c\"J\n\x07\x41\x63\x63ount\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\x0c\"0\n\x0c\x43ontinuation\x12\x10\n\x08messages\x18\x01 \x01(\r\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"0\n\x0fPlaintextColumn\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06values\x18\x02 \x01(\x0c\"=\n\x0f\x43iphertextChunk\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04seed\x18\x02 \x01(\x0c\x12\r\n\x05words\x18\x03 \x01(\x0c\"\xc1\x01\n\rInferResponse\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .blindproof.v1.InferResultHeaderH\x00\x12,\n\x06output\x18\x02 \x01(\x0b\x32\x1a.blindproof.v1.OutputChunkH\x00\x12\x33\n\x05proof\x18\x03 \x01(\x0b\x32\".blindproof.v1.InferenceProofChunkH\x00\x12\x11\n\x07receipt\x18\x04 \x01(\x0cH\x00\x42\x06\n\x04part\"\x82\x01\n\x11InferResultHeader\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x15\n\routput_chunks\x18\x02 \x01(\r\x12\x13\n\x0bproof_bytes\x18\x03 \x01(\r\x12-\n\x07timings\x18\x04 \x01(\x0b\x32\x1c.blindproof.v1.ServerTimings\"r\n\rServerTimings\x12\x16\n\x0e\x65xpand_seconds\x18\x01 \x01(\x01\x12\x18\n\x10\x65valuate_seconds\x18\x02 \x01(\x01\x12\x18\n\x10sanitise_seconds\x18\x03 \x01(\x01\x12\x15\n\rprove_seconds\x18\x04 \x01(\x01\"+\n\x0bOutputChunk\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05words\x18\x02 \x01(\x0c\"#\n\x13InferenceProofChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c*I\n\x07Packing\x12\x17\n\x13PACKING_UNSPECIFIED\x10\x00\x12\x11\n\rPACKING_BATCH\x10\x01\x12\x12\n\x0ePACKING_SINGLE\x10\x02\x32Z\n\x10InferenceService\x12\x46\n\x05Infer\x12\x1b.blindproof.v1.InferRequest\x1a\x1c.blindproof.v1.InferResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wire.v1.inference_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PACKING']._serialized_start=1303
-  _globals['_PACKING']._serialized_end=1376
+  _globals['_PACKING']._serialized_start=1406
+  _globals['_PACKING']._serialized_end=1479
   _globals['_INFERREQUEST']._serialized_start=43
-  _globals['_INFERREQUEST']._serialized_end=218
-  _globals['_INFERHEADER']._serialized_start=221
-  _globals['_INFERHEADER']._serialized_end=585
-  _globals['_ACCOUNT']._serialized_start=587
-  _globals['_ACCOUNT']._serialized_end=661
-  _globals['_PLAINTEXTCOLUMN']._serialized_start=663
-  _globals['_PLAINTEXTCOLUMN']._serialized_end=711
-  _globals['_CIPHERTEXTCHUNK']._serialized_start=713
-  _globals['_CIPHERTEXTCHUNK']._serialized_end=774
-  _globals['_INFERRESPONSE']._serialized_start=777
-  _globals['_INFERRESPONSE']._serialized_end=970
-  _globals['_INFERRESULTHEADER']._serialized_start=973
-  _globals['_INFERRESULTHEADER']._serialized_end=1103
-  _globals['_SERVERTIMINGS']._serialized_start=1105
-  _globals['_SERVERTIMINGS']._serialized_end=1219
-  _globals['_OUTPUTCHUNK']._serialized_start=1221
-  _globals['_OUTPUTCHUNK']._serialized_end=1264
-  _globals['_INFERENCEPROOFCHUNK']._serialized_start=1266
-  _globals['_INFERENCEPROOFCHUNK']._serialized_end=1301
-  _globals['_INFERENCESERVICE']._serialized_start=1378
-  _globals['_INFERENCESERVICE']._serialized_end=1468
+  _globals['_INFERREQUEST']._serialized_end=271
+  _globals['_INFERHEADER']._serialized_start=274
+  _globals['_INFERHEADER']._serialized_end=638
+  _globals['_ACCOUNT']._serialized_start=640
+  _globals['_ACCOUNT']._serialized_end=714
+  _globals['_CONTINUATION']._serialized_start=716
+  _globals['_CONTINUATION']._serialized_end=764
+  _globals['_PLAINTEXTCOLUMN']._serialized_start=766
+  _globals['_PLAINTEXTCOLUMN']._serialized_end=814
+  _globals['_CIPHERTEXTCHUNK']._serialized_start=816
+  _globals['_CIPHERTEXTCHUNK']._serialized_end=877
+  _globals['_INFERRESPONSE']._serialized_start=880
+  _globals['_INFERRESPONSE']._serialized_end=1073
+  _globals['_INFERRESULTHEADER']._serialized_start=1076
+  _globals['_INFERRESULTHEADER']._serialized_end=1206
+  _globals['_SERVERTIMINGS']._serialized_start=1208
+  _globals['_SERVERTIMINGS']._serialized_end=1322
+  _globals['_OUTPUTCHUNK']._serialized_start=1324
+  _globals['_OUTPUTCHUNK']._serialized_end=1367
+  _globals['_INFERENCEPROOFCHUNK']._serialized_start=1369
+  _globals['_INFERENCEPROOFCHUNK']._serialized_end=1404
+  _globals['_INFERENCESERVICE']._serialized_start=1481
+  _globals['_INFERENCESERVICE']._serialized_end=1571
 # @@protoc_insertion_point(module_scope)

@@ -16,14 +16,16 @@ PACKING_BATCH: Packing
 PACKING_SINGLE: Packing
 
 class InferRequest(_message.Message):
-    __slots__ = ("header", "ciphertext", "plaintext")
+    __slots__ = ("header", "ciphertext", "plaintext", "continuation")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     CIPHERTEXT_FIELD_NUMBER: _ClassVar[int]
     PLAINTEXT_FIELD_NUMBER: _ClassVar[int]
+    CONTINUATION_FIELD_NUMBER: _ClassVar[int]
     header: InferHeader
     ciphertext: CiphertextChunk
     plaintext: PlaintextColumn
-    def __init__(self, header: _Optional[_Union[InferHeader, _Mapping]] = ..., ciphertext: _Optional[_Union[CiphertextChunk, _Mapping]] = ..., plaintext: _Optional[_Union[PlaintextColumn, _Mapping]] = ...) -> None: ...
+    continuation: Continuation
+    def __init__(self, header: _Optional[_Union[InferHeader, _Mapping]] = ..., ciphertext: _Optional[_Union[CiphertextChunk, _Mapping]] = ..., plaintext: _Optional[_Union[PlaintextColumn, _Mapping]] = ..., continuation: _Optional[_Union[Continuation, _Mapping]] = ...) -> None: ...
 
 class InferHeader(_message.Message):
     __slots__ = ("request_id", "nonce", "client_id", "server_id", "model_digest", "registration_digest", "key_digest", "packing", "records", "ciphertexts", "plaintext_columns", "plaintext_salt", "account", "log_size", "log_head")
@@ -70,6 +72,14 @@ class Account(_message.Message):
     purpose: str
     subject: bytes
     def __init__(self, tenant: _Optional[str] = ..., actor: _Optional[str] = ..., purpose: _Optional[str] = ..., subject: _Optional[bytes] = ...) -> None: ...
+
+class Continuation(_message.Message):
+    __slots__ = ("messages", "digest")
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    messages: int
+    digest: bytes
+    def __init__(self, messages: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class PlaintextColumn(_message.Message):
     __slots__ = ("index", "values")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14wire/v1/models.proto\x12\rblindproof.v1\"\x13\n\x11ListModelsRequest\"T\n\x12ListModelsResponse\x12\x11\n\tserver_id\x18\x01 \x01(\t\x12+\n\x06models\x18\x02 \x03(\x0b\x32\x1b.blindproof.v1.ModelSummary\"n\n\x0cModelSummary\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x0c\n\x04mode\x18\x05 \x01(\t\x12\x10\n\x08packings\x18\x06 \x03(\t\"!\n\x0fGetModelRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"O\n\x10GetModelResponse\x12\x11\n\tserver_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61rd\x18\x02 \x01(\x0c\x12\x1a\n\x12registration_proof\x18\x03 \x01(\x0c\x32\xae\x01\n\x0cModelService\x12Q\n\nListModels\x12 .blindproof.v1.ListModelsRequest\x1a!.blindproof.v1.ListModelsResponse\x12K\n\x08GetModel\x12\x1e.blindproof.v1.GetModelRequest\x1a\x1f.blindproof.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14wire/v1/models.proto\x12\rblindproof.v1\"\x13\n\x11ListModelsRequest\"T\n\x12ListModelsResponse\x12\x11\n\tserver_id\x18\x01 \x01(\t\x12+\n\x06models\x18\x02 \x03(\x0b\x32\x1b.blindproof.v1.ModelSummary\"n\n\x0cModelSummary\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x0c\n\x04mode\x18\x05 \x01(\t\x12\x10\n\x08packings\x18\x06 \x03(\t\"!\n\x0fGetModelRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"O\n\x10GetModelResponse\x12\x11\n\tserver_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61rd\x18\x02 \x01(\x0c\x12\x1a\n\x12registration_proof\x18\x03 \x01(\x0c\"\x80\x01\n\x13PublishModelRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.blindproof.v1.PublishModelHeaderH\x00\x12,\n\x06\x62undle\x18\x02 \x01(\x0b\x32\x1a.blindproof.v1.BundleChunkH\x00\x42\x06\n\x04part\"N\n\x12PublishModelHeader\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x14\n\x0c\x62undle_bytes\x18\x03 \x01(\r\"\x1b\n\x0b\x42undleChunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\'\n\x14PublishModelResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\":\n\x14WithdrawModelRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"(\n\x15WithdrawModelResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\x32\xe5\x02\n\x0cModelService\x12Q\n\nListModels\x12 .blindproof.v1.ListModelsRequest\x1a!.blindproof.v1.ListModelsResponse\x12K\n\x08GetModel\x12\x1e.blindproof.v1.GetModelRequest\x1a\x1f.blindproof.v1.GetModelResponse\x12Y\n\x0cPublishModel\x12\".blindproof.v1.PublishModelRequest\x1a#.blindproof.v1.PublishModelResponse(\x01\x12Z\n\rWithdrawModel\x12#.blindproof.v1.WithdrawModelRequest\x1a$.blindproof.v1.WithdrawModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMODELREQUEST']._serialized_end=291
   _globals['_GETMODELRESPONSE']._serialized_start=293
   _globals['_GETMODELRESPONSE']._serialized_end=372
-  _globals['_MODELSERVICE']._serialized_start=375
-  _globals['_MODELSERVICE']._serialized_end=549
+  _globals['_PUBLISHMODELREQUEST']._serialized_start=375
+  _globals['_PUBLISHMODELREQUEST']._serialized_end=503
+  _globals['_PUBLISHMODELHEADER']._serialized_start=505
+  _globals['_PUBLISHMODELHEADER']._serialized_end=583
+  _globals['_BUNDLECHUNK']._serialized_start=585
+  _globals['_BUNDLECHUNK']._serialized_end=612
+  _globals['_PUBLISHMODELRESPONSE']._serialized_start=614
+  _globals['_PUBLISHMODELRESPONSE']._serialized_end=653
+  _globals['_WITHDRAWMODELREQUEST']._serialized_start=655
+  _globals['_WITHDRAWMODELREQUEST']._serialized_end=713
+  _globals['_WITHDRAWMODELRESPONSE']._serialized_start=715
+  _globals['_WITHDRAWMODELRESPONSE']._serialized_end=755
+  _globals['_MODELSERVICE']._serialized_start=758
+  _globals['_MODELSERVICE']._serialized_end=1115
 # @@protoc_insertion_point(module_scope)

@@ -49,3 +49,47 @@ class GetModelResponse(_message.Message):
     card: bytes
     registration_proof: bytes
     def __init__(self, server_id: _Optional[str] = ..., card: _Optional[bytes] = ..., registration_proof: _Optional[bytes] = ...) -> None: ...
+
+class PublishModelRequest(_message.Message):
+    __slots__ = ("header", "bundle")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    header: PublishModelHeader
+    bundle: BundleChunk
+    def __init__(self, header: _Optional[_Union[PublishModelHeader, _Mapping]] = ..., bundle: _Optional[_Union[BundleChunk, _Mapping]] = ...) -> None: ...
+
+class PublishModelHeader(_message.Message):
+    __slots__ = ("request_id", "digest", "bundle_bytes")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    digest: bytes
+    bundle_bytes: int
+    def __init__(self, request_id: _Optional[bytes] = ..., digest: _Optional[bytes] = ..., bundle_bytes: _Optional[int] = ...) -> None: ...
+
+class BundleChunk(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class PublishModelResponse(_message.Message):
+    __slots__ = ("receipt",)
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    receipt: bytes
+    def __init__(self, receipt: _Optional[bytes] = ...) -> None: ...
+
+class WithdrawModelRequest(_message.Message):
+    __slots__ = ("request_id", "digest")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    digest: bytes
+    def __init__(self, request_id: _Optional[bytes] = ..., digest: _Optional[bytes] = ...) -> None: ...
+
+class WithdrawModelResponse(_message.Message):
+    __slots__ = ("receipt",)
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    receipt: bytes
+    def __init__(self, receipt: _Optional[bytes] = ...) -> None: ...

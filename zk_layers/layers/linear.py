@@ -381,11 +381,9 @@ class SingleLinearRelation(LinearRelation):
 
     def _bit_form(self, answers: Words, modulus: int) -> Words:
         """2^i d_j on bit i of output j: words (2, J (f + 1)), outputs outermost."""
-        arithmetic = field(modulus)
-        form = np.empty((2, self.outputs_count, self.bits), dtype=np.uint64)
-        for i in range(self.bits):
-            form[:, :, i] = arithmetic.scale(answers, (1 << i) % modulus)
-        return form.reshape(2, -1)
+        powers = np.array([pow(2, i, modulus) for i in range(self.bits)], dtype=np.uint64)
+        repeated = np.repeat(answers, self.bits, axis=1)
+        return field(modulus).mul(repeated, np.tile(powers, (2, self.outputs_count)))
 
     def witness(self, secrets: LinearWitness) -> Witness:
         """The prover's side of the relation."""

@@ -17,8 +17,9 @@ Words = npt.NDArray[np.uint64]
 def encode_projections(families: Sequence[Family], projected: Sequence[Sequence[int]]) -> bytes:
     """The integers U, family after family, each of the family's fixed width."""
     return b"".join(
-        value.to_bytes(family.encoded_bytes, "little", signed=True)
+        value.to_bytes(width, "little", signed=True)
         for family, values in zip(families, projected, strict=True)
+        for width in (family.encoded_bytes,)
         for value in values
     )
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
+import warnings
 
 import pytest
+import structlog
 from sqlalchemy import create_engine, text
 
 from audit.archive import Archive
@@ -73,3 +76,15 @@ def sealing_keys(tmp_path):
 @pytest.fixture
 def archive(log, tmp_path, sealing_keys):
     return Archive(log.engine, FileStore(tmp_path / "archive"), sealing_keys)
+
+
+@pytest.fixture
+def output_restored():
+    """Leaves the logging of this process as it was."""
+    root = logging.getLogger()
+    handlers, level, shown = root.handlers[:], root.level, warnings.showwarning
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    warnings.showwarning = shown
+    structlog.reset_defaults()

@@ -72,6 +72,9 @@ def test_proofs_of_every_entry_at_every_size_verify(log):
             old = merkle_log.head(leaves[: index + 1])
             hashes = log.consistency_proof(index + 1, size)
             verify_consistency(index + 1, old, size, proof.head.root, hashes)
+            assert log.proofs(index, size, index + 1) == (proof, hashes)
+        assert log.proofs(0, size) == (log.inclusion_proof(0, size), ())
+        assert log.head_at(size) == proof.head
 
 
 def test_nodes_have_numbers_of_their_own():
@@ -90,6 +93,8 @@ def test_unknown_entries_are_said_to_be_unknown(log, index):
         log.inclusion_proof(0, 4)
     with pytest.raises(UnknownEntryError):
         log.consistency_proof(1, 4)
+    with pytest.raises(UnknownEntryError):
+        log.head_at(4)
     with pytest.raises(UnknownEntryError):
         log.find_receipt(bytes(16))
     with pytest.raises(UnknownEntryError):

@@ -27,10 +27,7 @@ class Broken:
         raise self.error
 
 
-@pytest.fixture(autouse=True)
-def restored():
-    yield
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("output_restored")
 
 
 @pytest.mark.parametrize("buffered", [False, True])

@@ -8,7 +8,9 @@ import pytest
 from audit.errors import LogUnavailableError, UnknownEntryError, WitnessError
 from blindproof.authority import Authority
 from client_sdk import AsyncClient, KeyStore, ParameterError, TransportError
-from client_sdk.transport import ConnectionLostError, TlsFiles, _translated
+from client_sdk.credentials import TlsFiles
+from client_sdk.transport import _translated
+from client_sdk.transport_errors import ConnectionLostError
 from wire import rpc
 
 

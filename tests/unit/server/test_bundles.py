@@ -10,7 +10,11 @@ from structlog.testing import capture_logs
 
 from protocol.encoding import encode
 from protocol.errors import BlindproofError, EncodingError, ModelError
-from server.bundle_file import (
+from server.bundles import bundle_of, card_of, parts_of
+from server.refusals import Refusal
+from server.registry import ModelRegistry
+from server.storage import StorageError
+from wire.bundle_file import (
     FORMAT,
     MAX_PRIVATE_BYTES,
     decode_bundle,
@@ -18,10 +22,6 @@ from server.bundle_file import (
     read_bundle,
     write_bundle,
 )
-from server.bundles import bundle_of, card_of, parts_of
-from server.refusals import Refusal
-from server.registry import ModelRegistry
-from server.storage import StorageError
 
 
 def test_a_model_survives_a_bundle_file(tmp_path, bundle):

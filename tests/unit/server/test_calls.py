@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import weakref
 
 import grpc
 import pytest
@@ -128,6 +130,64 @@ def test_what_a_call_holds_is_given_back_when_its_receipt_is_written(files):
 
     asyncio.run(run())
     assert held == [["busy"]]
+
+
+def test_a_peer_that_does_not_read_its_refusal_holds_nothing(files):
+    """To abort a call waits for its peer, for as long as that pleases."""
+    held = []
+
+    class Words:
+        """What a call has in memory."""
+
+    class Deaf(Context):
+        async def abort(self, code, details, metadata) -> None:
+            held.append((given_back[:], words[0]()))
+            await super().abort(code, details, metadata)
+
+    given_back: list[bool] = []
+    words: list[weakref.ref[Words]] = []
+
+    async def work() -> None:
+        loaded = Words()
+        words.append(weakref.ref(loaded))
+        await _busy()
+
+    async def run() -> None:
+        trail = Trail(files, "clinic")
+
+        async def call() -> None:
+            async with calls_into(trail, 20.0).serving(Deaf(), rpc.INFER) as call:
+                call.event = trail.event(Action.PREDICT)
+                call.held.callback(lambda: given_back.append(True))
+                await work()
+
+        await asyncio.gather(call(), return_exceptions=True)
+        await trail.close()
+
+    asyncio.run(run())
+    assert held == [([True], None)]
+    assert given_back == [True]
+
+
+@pytest.mark.parametrize(
+    ("peers", "left"), [(None, 20.0), (math.inf, 20.0), (3.0, 3.0), (0.0, 0.0), (900.0, 20.0)]
+)
+def test_a_call_has_the_time_that_both_sides_allow(files, peers, left):
+    found = []
+
+    class Limited(Context):
+        def time_remaining(self) -> float | None:
+            return peers
+
+    async def run() -> None:
+        trail = Trail(files, "clinic")
+        context = Limited()
+        async with calls_into(trail, 20.0).serving(context, rpc.INFER) as call:
+            found.append(call.seconds_left(context))
+        await trail.close()
+
+    asyncio.run(run())
+    assert found[0] == pytest.approx(left, abs=1.0)
 
 
 @pytest.mark.parametrize("failing", [0, 1])

@@ -7,8 +7,7 @@ import pytest
 from protocol.graph import Dense, Gather, Graph, Mul
 from protocol.keys import KeyRequest
 from protocol.parameters import Packing
-from server.memory import MemoryBudget, codeword_words, enrolment_bytes, inference_bytes
-from server.refusals import Refusal
+from server.memory import codeword_words, enrolment_bytes, inference_bytes
 from tests.adversarial.network_scenario import (
     make_public,
     merged,
@@ -20,26 +19,7 @@ from tests.adversarial.network_scenario import (
 from tests.adversarial.plaintext_scenario import mixed_bundle
 from tests.adversarial.scenario import make_batch, make_single
 from wire.inference import input_words, output_shapes
-from wire.rpc import Reason
 from zk_layers.ligero.shape import codeword_words as relation_words
-
-
-def test_what_is_held_is_bounded_and_given_back():
-    budget = MemoryBudget(100)
-    with budget.reserve(60), budget.reserve(40):
-        with pytest.raises(Refusal) as caught, budget.reserve(1):
-            pass
-        assert caught.value.reason is Reason.BUSY
-    with pytest.raises(KeyError), budget.reserve(100):
-        raise KeyError
-    with budget.reserve(100):
-        pass
-
-
-def test_a_call_that_can_never_fit_is_not_told_to_come_back():
-    with pytest.raises(Refusal, match="MiB") as caught, MemoryBudget(100).reserve(101):
-        pass
-    assert caught.value.reason is Reason.REQUEST_REFUSED
 
 
 def test_a_public_batch_takes_its_inputs_five_times_and_its_outputs_four_times(public_bundle):

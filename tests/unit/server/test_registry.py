@@ -12,10 +12,12 @@ from structlog.testing import capture_logs
 from protocol.errors import ModelError
 from protocol.graph import Dense, Graph, Selection
 from protocol.parameters import Mode
+from server.bundles import parts_of
 from server.refusals import Refusal
 from server.registry import ModelBundle, ModelRegistry
 from server.storage import StorageError
 from tests.adversarial.network_scenario import network_card
+from wire.bundle_file import write_bundle
 from wire.rpc import Reason
 
 
@@ -191,3 +193,59 @@ def test_answers_that_are_hardly_flooded_are_not_served(bundle):
     profiles = tuple(replace(profile, flooding_log2=60) for profile in bundle.card.profiles)
     with pytest.raises(ModelError, match="floods to a distance"):
         replace(bundle, card=replace(bundle.card, profiles=profiles))
+
+
+def test_a_model_is_there_once_its_receipt_is_and_not_before(tmp_path, bundle):
+    registry = ModelRegistry(tmp_path / "models")
+
+    def recorded() -> None:
+        assert registry.stored() == []
+
+    def unrecorded() -> None:
+        raise ModelError("the log cannot be written")
+
+    with pytest.raises(ModelError, match="the log cannot be written"):
+        registry.publish(bundle, unrecorded)
+    assert list((tmp_path / "models").iterdir()) == []
+    registry.publish(bundle, recorded)
+    assert [model.digest for model in registry.stored()] == [bundle.digest]
+    calls: list[None] = []
+    registry.publish(bundle, lambda: calls.append(None))
+    assert len(calls) == 1
+
+
+def test_a_withdrawn_model_is_nowhere_and_a_held_one_goes_on(tmp_path, bundle, public_bundle):
+    registry = ModelRegistry(tmp_path / "models")
+    for model in (bundle, public_bundle):
+        registry.publish(model)
+    write_bundle(tmp_path / "models" / "copy.blindproof", parts_of(bundle))
+    held = registry.get(bundle.digest)
+    registry.load_all()
+
+    def unrecorded() -> None:
+        raise ModelError("the log cannot be written")
+
+    with pytest.raises(ModelError, match="the log cannot be written"):
+        registry.withdraw(bundle.digest, unrecorded)
+    assert registry.get(bundle.digest) is held
+    registry.withdraw(bundle.digest)
+    assert [model.digest for model in registry.load_all()] == [public_bundle.digest]
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [public_bundle.digest.hex()]
+    for ask in (registry.get, registry.withdraw):
+        with pytest.raises(Refusal) as caught:
+            ask(bundle.digest)
+        assert caught.value.reason is Reason.MODEL_UNKNOWN
+    assert held.card == bundle.card
+    registry.publish(bundle)
+    assert registry.get(bundle.digest).card == bundle.card
+
+
+def test_there_are_no_more_models_than_there_may_be(tmp_path, bundle, public_bundle):
+    registry = ModelRegistry(tmp_path / "models", limit=1)
+    registry.publish(bundle)
+    with pytest.raises(Refusal) as caught:
+        registry.publish(public_bundle)
+    assert caught.value.reason is Reason.MODELS_FULL
+    registry.publish(bundle)  # is there
+    registry.withdraw(bundle.digest)
+    registry.publish(public_bundle)

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 
 import pytest
 
@@ -51,3 +52,15 @@ def test_what_cancelled_work_would_have_held_is_let_go_of_at_once():
         finally:
             released.set()
     assert begun == []
+
+
+def test_work_runs_in_the_context_of_its_caller():
+    """So that what it logs names the caller's trace."""
+    name: ContextVar[str] = ContextVar("name", default="nobody")
+
+    async def call():
+        name.set("caller")
+        with ThreadPoolExecutor(1) as executor:
+            return await in_thread(executor, name.get)
+
+    assert asyncio.run(call()) == "caller"

@@ -11,10 +11,12 @@ import pytest
 from audit.errors import ArchiveUnavailableError
 from audit.retention import Swept
 from server import trail_tasks
+from server.extras import ExtraMissingError
 from server.settings import ServerSettings
-from server.trail_tasks import ExtraMissingError, page, sweeping, witnesses
+from server.trail_tasks import page, sweeping, witnesses
 
 FILES = SimpleNamespace(archive=None, log=None, key=None)
+NO_TLS = SimpleNamespace()
 
 
 def settings(tmp_path, **changes) -> ServerSettings:
@@ -46,7 +48,7 @@ def test_a_sweep_that_fails_is_tried_again(tmp_path, monkeypatch, error):
 
 def test_without_settings_there_are_neither_witnesses_nor_a_page(tmp_path):
     assert asyncio.run(entered(witnesses(settings(tmp_path), FILES))) is None
-    assert asyncio.run(entered(page(settings(tmp_path), FILES))) is None
+    assert asyncio.run(entered(page(settings(tmp_path), FILES, NO_TLS))) is None
 
 
 @pytest.mark.parametrize(
@@ -56,5 +58,6 @@ def test_without_settings_there_are_neither_witnesses_nor_a_page(tmp_path):
 def test_what_is_not_installed_is_named(tmp_path, monkeypatch, task, module, extra):
     setting = {"audit_witnesses": "policy"} if task is witnesses else {"audit_page": "host:0"}
     monkeypatch.setitem(sys.modules, module, None)
+    further = () if task is witnesses else (NO_TLS,)
     with pytest.raises(ExtraMissingError, match=rf"pip install 'blindproof\[{extra}\]'"):
-        asyncio.run(entered(task(settings(tmp_path, **setting), FILES)))
+        asyncio.run(entered(task(settings(tmp_path, **setting), FILES, *further)))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from protocol.errors import EncodingError
-from wire import audit
+from wire import audit, rpc
 from wire.v1 import audit_pb2 as pb
 
 HASH = bytes(range(32))
@@ -159,3 +159,30 @@ def test_what_is_out_of_bounds_is_refused(decode, data: bytes, complaint: str):
 def test_what_is_no_message_is_refused(decode):
     with pytest.raises(EncodingError):
         decode(b"\xff\xff\xff")
+
+
+def test_pages_of_entries_travel():
+    assert audit.decode_entries_request(audit.encode_entries_request(7, 3)) == (7, 3)
+    assert audit.decode_entries(audit.encode_entries([b"one", b"two"])) == (b"one", b"two")
+    assert audit.decode_entries(audit.encode_entries([])) == ()
+
+
+@pytest.mark.parametrize(
+    ("start", "limit"), [(0, 0), (0, audit.MAX_PAGE_ENTRIES + 1), (1 << 63, 1)]
+)
+def test_a_page_that_no_answer_holds_is_refused(start, limit):
+    with pytest.raises(EncodingError):
+        audit.decode_entries_request(audit.encode_entries_request(start, limit))
+
+
+@pytest.mark.parametrize(
+    "entries", [[b""], [bytes(audit.MAX_ENTRY_BYTES + 1)], [b"x"] * (audit.MAX_PAGE_ENTRIES + 1)]
+)
+def test_a_page_of_other_things_is_refused(entries):
+    with pytest.raises(EncodingError):
+        audit.decode_entries(audit.encode_entries(entries))
+
+
+def test_a_full_page_fits_a_message():
+    page = audit.encode_entries([bytes(audit.MAX_ENTRY_BYTES)] * audit.MAX_PAGE_ENTRIES)
+    assert len(page) < rpc.MAX_MESSAGE_BYTES

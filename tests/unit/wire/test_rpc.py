@@ -4,19 +4,17 @@ import pytest
 
 from protocol.parameters import MAX_MODULUS_BITS
 from wire import rpc
-from wire.v1 import inference_pb2, keys_pb2, models_pb2
-
-METHODS = [rpc.LIST_MODELS, rpc.GET_MODEL, rpc.BEGIN_ENROLMENT, rpc.COMPLETE_ENROLMENT, rpc.INFER]
+from wire.v1 import audit_pb2, inference_pb2, keys_pb2, models_pb2
 
 
 def test_the_procedures_are_those_of_the_contract():
     described = {
         f"/{service.full_name}/{method.name}"
-        for module in (models_pb2, keys_pb2, inference_pb2)
+        for module in (audit_pb2, models_pb2, keys_pb2, inference_pb2)
         for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
-    assert {method.path for method in METHODS} == described
+    assert {method.path for method in rpc.METHODS} == described
 
 
 @pytest.mark.parametrize("degree", sorted(MAX_MODULUS_BITS))

@@ -451,7 +451,8 @@ def test_a_column_that_is_one_interval_here_may_be_a_number_there():
 
 def test_trees_after_scalers():
     values, target = cases.cancer()
-    estimator = make_pipeline(MinMaxScaler(), RandomForestClassifier(3, max_depth=2, random_state=0))
+    forest = RandomForestClassifier(3, max_depth=2, random_state=0)
+    estimator = make_pipeline(MinMaxScaler(), forest)
     cases.fit(estimator, (values[:, :8], target))
     model = imported(estimator, values[:, :8], edges=64)
     made = model.network.forward(network_inputs(model, values[:, :8]))

@@ -24,6 +24,7 @@ from audit.sealing import SealingKeys
 from audit.signed_receipt import SignedReceipt, sign_receipt
 from blindproof.authority import Authority
 from server.page import TrailReader, serving
+from server.tls import ServerTls, TlsFiles
 from tests.unit.audit.example_receipts import ORIGIN, RECEIPT
 
 KEY = SigningKey.from_secret(b"p" * 32)
@@ -119,7 +120,8 @@ def served(reader: TrailReader, home: Path) -> Iterator[ServedPage]:
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
-        async with serving("localhost:0", certificate, key, token, reader) as url:
+        tls = ServerTls(TlsFiles(certificate, key))
+        async with serving("localhost:0", tls.context(), token, reader) as url:
             started.append(url)
             ready.set()
             await stop.wait()

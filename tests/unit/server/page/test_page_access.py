@@ -6,7 +6,6 @@ import contextlib
 import re
 import socket
 import ssl
-import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -16,13 +15,13 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.datastructures import URL
 
+from server.listener import ListenError
 from server.page import Access, page_app
-from server.page import listener as listener_module
 from server.page.access import MAX_FAILURES, SESSION_SECONDS
 from server.page.guard import HEADERS, PUBLIC_PATHS, SESSION_COOKIE
-from server.page.listener import PageError, serving
+from server.page.listener import serving
+from server.tls import ServerTls, TlsFiles
 from tests.unit.server.page.example_trail import KEY, make_trail, receipt, served
-from wire import bounded_http
 
 RECEIPT = receipt(3)
 RECEIPT_ID = RECEIPT.receipt.receipt_id.hex()
@@ -359,36 +358,15 @@ def test_no_answer_holds_a_secret(app, page):
             assert secret not in body
 
 
-def test_connections_are_bounded_in_number_and_time(trail, tmp_path, monkeypatch):
-    monkeypatch.setattr(listener_module, "MAX_CONNECTIONS", 3)
-    monkeypatch.setattr(bounded_http, "CONNECTION_SECONDS", 1.0)
-    with served(trail.reader(), tmp_path) as page:
-        silent = [connected(page) for _ in range(3)]
-        assert raw_exchange(page, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
-        begun = time.monotonic()
-        for connection in silent:
-            with connection:
-                connection.sendall(b"GET / HT")
-                assert connection.recv(1) == b""
-        assert time.monotonic() - begun < 5
-        with page.client() as client:
-            assert client.get("/").status_code == 401
-
-
 @pytest.mark.asyncio
 async def test_a_page_that_cannot_be_served_says_why(trail, tmp_path):
     with served(trail.reader(), tmp_path) as page:
-        certificate, key = tmp_path / "localhost.pem", tmp_path / "localhost.key.pem"
+        files = TlsFiles(tmp_path / "localhost.pem", tmp_path / "localhost.key.pem")
+        tls = ServerTls(files).context()
         taken = urlsplit(page.url).netloc
-        token = tmp_path / "another.token"
-        for address, files in (
-            (taken, (certificate, key)),
-            ("localhost:0", (key, certificate)),
-            ("localhost:0", (tmp_path / "missing.pem", key)),
-        ):
-            with pytest.raises(PageError):
-                async with serving(address, *files, token, trail.reader()):
-                    pytest.fail("it was served")
+        with pytest.raises(ListenError, match=taken):
+            async with serving(taken, tls, tmp_path / "another.token", trail.reader()):
+                pytest.fail("it was served")
 
 
 def connected(page):
