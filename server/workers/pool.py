@@ -209,14 +209,18 @@ class Pool:
                 await asyncio.sleep(min(wait, LONGEST_BACKOFF_SECONDS))
             try:
                 worker = await self._start()
-            except WorkerLostError as error:
+            except Exception as error:  # noqa: BLE001 -- whatever it is, the next one may start
                 failures += 1
                 self._counts.lost += 1
-                _log.error("worker not started", error=str(error), failures=failures)
+                _log.error("worker not started", failures=failures, exc_info=error)
                 if not self._counts.ready:
                     self._refuse_all("this server has no workers now: try again later")
                 continue
-            useful = await self._employed(worker)
+            try:
+                useful = await self._employed(worker)
+            except Exception as error:  # noqa: BLE001 -- without this place its work waits for ever
+                _log.error("worker not ended", exc_info=error)
+                useful = False
             failures = 0 if useful else failures + 1
 
     async def _employed(self, worker: Worker) -> bool:
@@ -230,7 +234,7 @@ class Pool:
                 self._counts.busy.discard(worker)
                 replaced = not in_time or worker.resident_bytes > self._memory_bytes
         except WorkerLostError as error:
-            _log.error("worker lost", pid=worker.pid, error=str(error))
+            _log.error("worker lost", pid=worker.pid, exc_info=error)
         finally:
             self._counts.ready.discard(worker)
             self._counts.busy.discard(worker)
@@ -274,12 +278,12 @@ class Pool:
                 _log.info("worker stopped: nobody waits for its work", pid=worker.pid)
                 return False
             work.finish(performing.result())
-        except WorkerLostError:
-            work.fail(_lost("a worker was lost with this request: send it again"))
-            raise
         except asyncio.CancelledError:
             work.fail(_lost("this server is stopping"))
             raise
+        except Exception as error:
+            work.fail(_lost("a worker was lost with this request: send it again"))
+            raise WorkerLostError("what a worker was doing failed") from error
         finally:
             performing.cancel()
         return True

@@ -10,6 +10,7 @@ from random import Random
 
 import grpc
 import psutil
+import pytest
 
 from audit.receipt import Outcome
 from server.settings import Executor
@@ -49,6 +50,7 @@ def whole(server: ForkedServer, before: list[psutil.Process]) -> bool:
     return len(living) == WORKERS and set(living) != set(before)
 
 
+@pytest.mark.accepts("C-104")
 def test_a_killed_worker_takes_one_request_with_it(stage: Stage, servers: Forks, tmp_path: Path):
     random = Random(20260301)
     settings = stage.copy(tmp_path / "state").model_copy(

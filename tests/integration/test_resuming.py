@@ -90,6 +90,7 @@ def broken(channel: grpc.Channel, messages: list[bytes], count: int) -> list[byt
     return messages
 
 
+@pytest.mark.accepts("C-107")
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_an_upload_goes_on_where_it_broke(channel, sent, count: int):
     messages = broken(channel, sent, count)
@@ -136,6 +137,7 @@ def test_who_knows_nothing_of_resuming_begins_anew(channel, sent):
     assert len(came.messages) > 1
 
 
+@pytest.mark.rejects("C-107")
 @pytest.mark.parametrize(
     "lie",
     [
@@ -155,6 +157,7 @@ def test_who_goes_on_from_somewhere_else_is_refused_and_may_begin_anew(channel, 
     assert again.messages
 
 
+@pytest.mark.rejects("C-107")
 def test_nobody_goes_on_with_what_is_not_there_or_another_ones(channel, sent):
     messages = broken(channel, sent, 2)
     held = Position.after(messages[1:3])
@@ -185,6 +188,7 @@ def answered(channel, sent) -> tuple[list[bytes], list[bytes]]:
     return messages, asked(channel, messages).messages
 
 
+@pytest.mark.accepts("C-107")
 @pytest.mark.parametrize("count", [1, 2, -1])
 def test_an_answer_goes_on_where_it_broke(channel, answered, count: int):
     messages, whole = answered
@@ -261,6 +265,7 @@ def client_of(world: World, address: str, **changes: object):
         world.address = direct
 
 
+@pytest.mark.rejects("C-106")
 def test_who_has_used_up_a_quota_is_told_when_to_come_back(world: World, tmp_path):
     settings = world.settings.model_copy(update={"quota_requests": 1.0, "state": tmp_path})
     with (

@@ -67,6 +67,8 @@ async def answer(channel: grpc.aio.Channel, messages: list[bytes]) -> int:
     return len([message async for message in call])
 
 
+@pytest.mark.rejects("C-105")
+@pytest.mark.accepts("C-105")
 def test_a_thousand_streams_are_held_and_more_are_told_so(world: World, address: str, sent):
     async def scenario() -> None:
         credentials = grpc.ssl_channel_credentials(world.ca.read_bytes())

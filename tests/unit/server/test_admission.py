@@ -265,6 +265,7 @@ def test_refused_for_want_of_a_ticket_costs_no_request(settings):
     running(scenario)
 
 
+@pytest.mark.rejects("C-106")
 def test_a_tenant_that_fills_the_queue_makes_room_for_another(settings):
     async def scenario() -> None:
         admission = Admission(settings)
@@ -283,6 +284,7 @@ def test_a_tenant_that_fills_the_queue_makes_room_for_another(settings):
     running(scenario)
 
 
+@pytest.mark.accepts("C-106")
 def test_places_are_shared_between_tenants(settings):
     async def scenario() -> None:
         admission = Admission(settings.model_copy(update={"max_streams": 1000}))
@@ -325,6 +327,7 @@ def test_refused_for_want_of_a_place_costs_no_request(settings):
     running(scenario)
 
 
+@pytest.mark.rejects("C-106")
 def test_cancelling_in_a_loop_uses_up_the_quota(settings):
     async def scenario() -> None:
         admission = Admission(settings, quotas=Quotas(Quota(requests=5), clock=Clock()))

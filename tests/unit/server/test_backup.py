@@ -113,6 +113,7 @@ def is_volatile(name: str) -> bool:
     return name.startswith((".", "audit.db"))
 
 
+@pytest.mark.accepts("C-109")
 def test_what_is_restored_is_what_was_there(state, models, tmp_path, trails, powered):
     copied = back_up(tmp_path / "backup", state, models)
     assert powered  # it is on the disk
@@ -236,6 +237,7 @@ def without_a_line(path: Path) -> None:
     path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
 
 
+@pytest.mark.rejects("C-109")
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -272,6 +274,7 @@ def sums_again(home: Path) -> None:
     (home / "SHA256SUMS").write_text("".join(lines))
 
 
+@pytest.mark.rejects("C-109")
 def test_a_log_is_what_its_checkpoint_says(state, tmp_path, trails):
     trail = trails(state)
     back_up(tmp_path / "old", state)

@@ -80,6 +80,7 @@ def scene(tmp_path) -> Iterator[Scene]:
         yield made
 
 
+@pytest.mark.accepts("C-108")
 @pytest.mark.asyncio
 async def test_settings_that_may_change_are_handed_to_the_parts(scene):
     scene.configure("idle_seconds = 1", 'listen = "127.0.0.1:1"')
@@ -107,6 +108,7 @@ async def test_a_function_is_a_part(scene):
     assert [settings.idle_seconds for settings in seen] == [1.0]
 
 
+@pytest.mark.rejects("C-108")
 @pytest.mark.parametrize("bad", ["one", "other", "file"])
 @pytest.mark.asyncio
 async def test_nothing_is_put_into_force_if_anything_is_wrong(scene, bad: str):

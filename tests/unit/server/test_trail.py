@@ -131,7 +131,7 @@ def test_a_disk_that_fails_is_a_trail_that_fails(files, monkeypatch):
         def fail(*_: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(files.log, "inclusion_proof", fail)
+        monkeypatch.setattr(files.log, "proofs", fail)
         await trail.proven(Answered(None, 0, files.log.head()), 0)
 
     with pytest.raises(LogUnavailableError, match="Permission denied"):

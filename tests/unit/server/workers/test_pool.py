@@ -46,6 +46,7 @@ async def all_ready(pool: InProcesses, workers: int = 2) -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.rejects("C-104")
 @pytest.mark.parametrize("word", [b"die", b"lie", b"nonsense", b"want"])
 def test_a_worker_that_is_lost_takes_one_request_and_another_takes_its_place(
     unruly, told, starts, word: bytes
@@ -85,6 +86,7 @@ def test_workers_work_at_the_same_time(unruly, told):
     assert unruly(work, workers=2) < 0.6
 
 
+@pytest.mark.rejects("C-104")
 def test_work_that_nobody_waits_for_is_stopped(unruly, told):
     async def work(pool: InProcesses) -> None:
         await pool.verify_enrolment(told(OK))
