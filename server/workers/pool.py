@@ -209,7 +209,7 @@ class Pool:
                 await asyncio.sleep(min(wait, LONGEST_BACKOFF_SECONDS))
             try:
                 worker = await self._start()
-            except Exception as error:  # noqa: BLE001 -- whatever it is, the next one may start
+            except WorkerLostError as error:  # noqa: BLE001 -- whatever it is, the next one may start
                 failures += 1
                 self._counts.lost += 1
                 _log.error("worker not started", failures=failures, exc_info=error)

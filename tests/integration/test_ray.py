@@ -29,6 +29,7 @@ from server.registry import ModelBundle, ModelRegistry
 from server.settings import Executor, ServerSettings
 from server.workers.frames import Frame, Kind
 from server.workers.pool import CANCEL_SECONDS, Worker
+from server.workers.recent import Recent
 from tests.integration import example_models
 from tests.integration.asking import Outcome, connected, eventually, infer
 from tests.integration.conftest import PASSPHRASE
@@ -191,10 +192,12 @@ def test_models_and_keys_are_put_into_the_cluster_once(
         return await original(frame)
 
     monkeypatch.setattr(stage.pool._objects, "put", noted)
+    monkeypatch.setattr(stage.pool._objects, "_recent", Recent(1 << 30))
     with connected(stage.address, stage.ca) as channel:
         for _ in range(2):
             infer(channel, fresh(stage.messages))
-    assert [frame.kind for frame in put] == [Kind.INFER, Kind.INFER]
+    supplied = [frame for frame in put if frame.kind is Kind.SUPPLY]
+    assert sorted(len(frame.blobs) for frame in supplied) == [1, 3]  # a key, a model
 
 
 def test_a_long_evaluation_is_shared_out_by_limbs(stage: Stage, monkeypatch: pytest.MonkeyPatch):
