@@ -209,7 +209,7 @@ class Pool:
                 await asyncio.sleep(min(wait, LONGEST_BACKOFF_SECONDS))
             try:
                 worker = await self._start()
-            except WorkerLostError as error:  # noqa: BLE001 -- whatever it is, the next one may start
+            except Exception as error:  # noqa: BLE001 -- whatever it is, the next one may start
                 failures += 1
                 self._counts.lost += 1
                 _log.error("worker not started", failures=failures, exc_info=error)
@@ -218,7 +218,7 @@ class Pool:
                 continue
             try:
                 useful = await self._employed(worker)
-            except Exception as error:  # noqa: BLE001 -- without this place its work waits for ever
+            except WorkerLostError as error:  # noqa: BLE001 -- without this place its work waits for ever
                 _log.error("worker not ended", exc_info=error)
                 useful = False
             failures = 0 if useful else failures + 1
