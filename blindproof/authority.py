@@ -136,7 +136,8 @@ class Authority:
                 there that are not to be replaced.
         """
         unfit = common_name.startswith(".") or "/" in common_name or not common_name.isprintable()
-        if unfit or f"{common_name}.pem" == CERTIFICATE:
+        # NAME.pem must be no authority's certificate, and no key: neither the authority's.
+        if unfit or f"{common_name}.pem" == CERTIFICATE or common_name.endswith(".key"):
             raise AuthorityError(f"'{common_name}' cannot be a part of a file's name")
         certificate_path = directory / f"{common_name}.pem"
         key_path = directory / f"{common_name}.key.pem"

@@ -110,8 +110,7 @@ class Admission:
             yield ticket
         finally:
             self._tickets.discard(ticket)
-            if ticket.is_waiting:
-                self._queue.remove(ticket)
+            self.leave_queue(ticket)
             ticket.settle()
             if ticket in self._placed:
                 self._placed.remove(ticket)
@@ -143,6 +142,13 @@ class Admission:
         if wait + ticket.least_seconds > seconds_left:
             raise self.busy(wait + ticket.least_seconds - seconds_left)
         self._queue.add(ticket)
+
+    def leave_queue(self, ticket: Ticket) -> None:
+        """Let a ticket wait no longer, if it does."""
+        if ticket.is_waiting:
+            self._queue.remove(ticket)
+            ticket.decided(self.busy(0.0))
+            self.dispatch()
 
     def predicted_wait(self, tenant: str) -> float:
         """Seconds until a worker would be free for a further call of a tenant."""
@@ -250,6 +256,7 @@ class Ticket:
             async with asyncio.timeout(seconds_left - self.least_seconds):
                 refusal = await decision
         except TimeoutError:  # what would have to be done by now is not even begun
+            self._admission.leave_queue(self)  # no place while its refusal is recorded
             raise self._admission.busy(self._admission.predicted_wait(self.tenant)) from None
         if refusal is not None:
             raise refusal

@@ -31,7 +31,7 @@ from audit.log_check import check_log
 from audit.store_check import check_store
 from protocol.errors import BlindproofError
 from server.trail_files import ARCHIVE, DATABASE, KEY, TrailFiles, open_trail_files
-from wire.files import write_private
+from wire.files import sync_directory, write_private
 
 STATE, MODELS, CHECKPOINTS, SUMS = "state", "models", "checkpoints", "SHA256SUMS"
 ATTEMPTS = 3
@@ -107,6 +107,7 @@ def back_up(target: Path, state: Path, models: Path | None = None) -> Copied:
         os.sync()
         copied = _copied(draft, sums, logs)
         draft.rename(target)
+        sync_directory(target.parent)
     return copied
 
 
@@ -324,7 +325,9 @@ def _is_database(path: Path) -> bool:
 def _files(directory: Path) -> Iterator[str]:
     """Paths of the files below a directory, without drafts and without databases' journals."""
     for parent, directories, names in os.walk(directory, followlinks=True, onerror=_raise):
-        directories[:] = sorted(n for n in directories if n != _DRAFTS and not n.startswith("."))
+        # A tenant may have any name, that of the archive's drafts as well.
+        drafts = _DRAFTS if Path(parent).name == ARCHIVE else None
+        directories[:] = sorted(n for n in directories if n != drafts and not n.startswith("."))
         for name in sorted(names):
             if name.startswith(".") or name.endswith(_JOURNALS):
                 continue

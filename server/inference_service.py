@@ -227,11 +227,12 @@ class InferenceService:
         idle = self._settings.idle_seconds
         if held is not None:
             first = await next_message(messages, idle)
-            claimed = None if first is None else decode_continuation(first)
+            if first is None:
+                return  # it broke again, and is parked again with what it has
+            claimed = decode_continuation(first)
             if claimed is None:
                 upload.messages.clear()
-                if first is not None:
-                    add(first)
+                add(first)
             elif claimed != held:
                 raise Refusal(rpc.Reason.REQUEST_REFUSED, "there is no upload to continue there")
             for message in upload.messages if claimed is not None else ():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -67,7 +67,7 @@ class Peer:
 
 @asynccontextmanager
 async def serving_https(
-    app: ASGIApp, address: str, tls: ssl.SSLContext, limits: Limits
+    app: ASGIApp, address: str, tls: ssl.SSLContext, limits: Callable[[], Limits]
 ) -> AsyncIterator[str]:
     """Serve an application of ASGI while the context lasts; yields its URL once it accepts.
 
@@ -77,7 +77,7 @@ async def serving_https(
         app: what answers.
         address: host:port, an IPv6 address in brackets; port 0 takes a free one.
         tls: asked for each connection.
-        limits: see `Limits`.
+        limits: those in force now; asked for each time one applies.
 
     Raises:
         ListenError: the address cannot be used.
@@ -95,7 +95,6 @@ async def serving_https(
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=max(1, round(limits.shutdown_seconds)),
         )
         config.load()  # what is wrong with it shows here, and not in the task
         server = _Server(config, listening, tls, limits)
@@ -104,6 +103,7 @@ async def serving_https(
             # The socket listens: whoever connects before the task runs waits in its queue.
             yield f"https://{host}:{listening.getsockname()[1]}/"
         finally:
+            config.timeout_graceful_shutdown = max(1, round(limits().shutdown_seconds))
             server.should_exit = True
             await task
             await server.end()
@@ -113,7 +113,11 @@ class _Server(uvicorn.Server):
     """One that takes its connections from an `_Acceptor` and leaves signals to its caller."""
 
     def __init__(
-        self, config: uvicorn.Config, listening: socket.socket, tls: ssl.SSLContext, limits: Limits
+        self,
+        config: uvicorn.Config,
+        listening: socket.socket,
+        tls: ssl.SSLContext,
+        limits: Callable[[], Limits],
     ) -> None:
         super().__init__(config)
         self._acceptor = _Acceptor(self, listening, tls, limits)
@@ -143,7 +147,11 @@ class _Acceptor:
     """Accepts connections, up to a number, and makes them speak TLS and then HTTP."""
 
     def __init__(
-        self, server: _Server, listening: socket.socket, tls: ssl.SSLContext, limits: Limits
+        self,
+        server: _Server,
+        listening: socket.socket,
+        tls: ssl.SSLContext,
+        limits: Callable[[], Limits],
     ) -> None:
         self._server = server
         self._listening = listening
@@ -176,7 +184,7 @@ class _Acceptor:
             except OSError:
                 await asyncio.sleep(_EXHAUSTED_SECONDS)
                 continue
-            if self._open >= self._limits.connections:
+            if self._open >= self._limits().connections:
                 connection.close()
                 continue
             task = loop.create_task(self._shake_hands(connection))
@@ -196,7 +204,7 @@ class _Acceptor:
                 self._protocol,
                 connection,
                 ssl=self._tls,
-                ssl_handshake_timeout=self._limits.quiet_seconds,
+                ssl_handshake_timeout=self._limits().quiet_seconds,
                 ssl_shutdown_timeout=LINGER_SECONDS,
             )
         except OSError:
@@ -216,7 +224,7 @@ class _Connection(H11Protocol):
         server_state: Any,  # noqa: ANN401 -- as the base has it
         app_state: dict[str, Any],
         *,
-        limits: Limits,
+        limits: Callable[[], Limits],
     ) -> None:
         super().__init__(config, server_state, app_state)
         self._limits = limits
@@ -229,7 +237,7 @@ class _Connection(H11Protocol):
         super().connection_made(transport)
         self._peer = Peer(_common_names(transport.get_extra_info("peercert")))
         self.app_state = {PEER: self._peer}
-        self._end_in(self._limits.quiet_seconds)
+        self._end_in(self._limits().quiet_seconds)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, which may make a request."""
@@ -255,7 +263,7 @@ class _Connection(H11Protocol):
             cycle = None
         if cycle is not self._timed:
             self._timed = cycle
-            limits = self._limits
+            limits = self._limits()
             self._end_in(limits.quiet_seconds if cycle is None else limits.request_seconds)
 
     def _end_in(self, seconds: float) -> None:

@@ -128,7 +128,7 @@ async def running(
         await server.start()
         try:
             await stack.enter_async_context(reloading.watching())
-            await doors.enter_async_context(_gateway(settings, tls, procedures))
+            await doors.enter_async_context(_gateway(reloading, tls, procedures))
             for name in ("", *_SERVICES):
                 await health.set(name, health_pb2.HealthCheckResponse.SERVING)
             address = f"{host}:{port}"
@@ -197,19 +197,20 @@ async def _housed(
 
 @asynccontextmanager
 async def _gateway(
-    settings: ServerSettings, tls: ServerTls, procedures: Procedures
+    reloading: Reloading, tls: ServerTls, procedures: Procedures
 ) -> AsyncIterator[None]:
     """The REST gateway while the context lasts, if it is asked for.
 
     Raises:
         ListenError, ExtraMissingError: it cannot be served.
     """
-    if settings.gateway is None:
+    address = reloading.settings.gateway
+    if address is None:
         yield
         return
     with needing("web"):
         from server.gateway import serving
-    async with serving(settings.gateway, settings, tls, procedures):
+    async with serving(address, lambda: reloading.settings, tls, procedures):
         yield
 
 

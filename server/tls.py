@@ -7,6 +7,7 @@ change meanwhile.  New files are for new connections; those that are open go on 
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import ssl
@@ -21,6 +22,8 @@ import structlog
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from protocol.errors import BlindproofError, EncodingError
 from server.settings import ServerSettings
@@ -28,6 +31,8 @@ from wire.files import read_regular
 
 MAX_PEM_BYTES = 1 << 20
 
+_CURVES = frozenset({"secp256r1", "secp384r1"})
+_SERVERS = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 _log = structlog.get_logger("blindproof.server")
 
 
@@ -65,16 +70,13 @@ class TlsFiles:
 
         Raises:
             TlsError: a file that cannot be read, is not PEM, a key with a passphrase, the key of
-                another certificate, or a certificate that is not valid now.
+                another certificate, a certificate that no client would take, or authorities of
+                clients that are all not valid now.
         """
         certificate = _read(self.certificate)
         key = _read(self.key)
         shown = _certificates(certificate, self.certificate)[0]
-        if not shown.not_valid_before_utc <= dt.datetime.now(dt.UTC) < shown.not_valid_after_utc:
-            raise TlsError(
-                f"{self.certificate} is valid from {shown.not_valid_before_utc:%Y-%m-%d %H:%M} to "
-                f"{shown.not_valid_after_utc:%Y-%m-%d %H:%M} UTC only"
-            )
+        _require_servers(shown, self.certificate)
         try:
             private = serialization.load_pem_private_key(key, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -83,10 +85,12 @@ class TlsFiles:
             raise TlsError(f"{self.key} is not the key of {self.certificate}")
         client_ca = None
         if self.client_ca is not None:
+            authorities = _certificates(_read(self.client_ca), self.client_ca)
+            if not any(map(_is_valid, authorities)):
+                raise TlsError(f"{self.client_ca}: no authority in it is valid now")
             # Written anew: around certificates a PEM file may hold any text.
             client_ca = b"".join(
-                authority.public_bytes(serialization.Encoding.PEM)
-                for authority in _certificates(_read(self.client_ca), self.client_ca)
+                authority.public_bytes(serialization.Encoding.PEM) for authority in authorities
             )
         identity = TlsIdentity(certificate, key, client_ca, shown.not_valid_after_utc)
         try:
@@ -249,6 +253,33 @@ def _context(identity: TlsIdentity, *, require_clients: bool) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=identity.client_ca.decode("ascii"))
     return context
+
+
+def _require_servers(shown: x509.Certificate, path: Path) -> None:
+    """Judge what OpenSSL leaves to clients, and what gRPC's other library does not take.
+
+    Raises:
+        TlsError: no client would take the certificate now.
+    """
+    if not _is_valid(shown):
+        raise TlsError(
+            f"{path} is valid from {shown.not_valid_before_utc:%Y-%m-%d %H:%M} to "
+            f"{shown.not_valid_after_utc:%Y-%m-%d %H:%M} UTC only"
+        )
+    key = shown.public_key()
+    curve = key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else None
+    if not isinstance(key, rsa.RSAPublicKey) and curve not in _CURVES:
+        # Given others, gRPC goes on with the certificate before, or no client of its agrees.
+        raise TlsError(f"{path} has a key of a kind that gRPC does not serve: take RSA or P-256")
+    with contextlib.suppress(x509.ExtensionNotFound):
+        usage = shown.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        if not _SERVERS.intersection(usage):
+            raise TlsError(f"{path} is no certificate of a server")
+
+
+def _is_valid(certificate: x509.Certificate) -> bool:
+    now = dt.datetime.now(dt.UTC)
+    return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
 
 
 def _read(path: Path) -> bytes:

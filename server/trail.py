@@ -123,7 +123,7 @@ class Trail:
         self._unwatch = self._telemetry.serves(tenant, files.log, self._recorder)
         self._threads = ThreadPoolExecutor(ARCHIVE_THREADS, "blindproof-archive")
         self._models: set[bytes] = set()
-        self._unfinished: set[asyncio.Task[object]] = set()
+        self._unfinished: set[asyncio.Task[tuple[Refusal, bytes | None]]] = set()
         self._missed = 0
 
     def event(self, action: Action) -> Event:
@@ -337,12 +337,28 @@ class Trail:
         """Record that a call is refused, unless what it asked for is recorded already.
 
         Receipts of refusals wait for the disk in bounded number.  Behind that many a call is
-        refused without: a line of the server's log counts it as missed.
+        refused without: a line of the server's log counts it as missed.  It is recorded even if
+        whoever waits for that is cancelled; `close` waits for it.
 
         Returns:
             The refusal that may be sent, audit-unavailable if it cannot be recorded; and the id of
             the receipt that stands for the call, if there is one.
         """
+        return await asyncio.shield(self._recording_refusal(event, refusal))
+
+    def record_cancelled(self, event: Event) -> None:
+        """Record in the background that a call's peer has gone; `close` waits for it."""
+        self._recording_refusal(event, Refusal(Reason.CANCELLED, "the call was cancelled"))
+
+    def _recording_refusal(
+        self, event: Event, refusal: Refusal
+    ) -> asyncio.Task[tuple[Refusal, bytes | None]]:
+        task = asyncio.get_running_loop().create_task(self._record_refusal(event, refusal))
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        return task
+
+    async def _record_refusal(self, event: Event, refusal: Refusal) -> tuple[Refusal, bytes | None]:
         if event.recording is not None:
             try:
                 await asyncio.wrap_future(event.recording)
@@ -366,15 +382,6 @@ class Trail:
             _log.error("receipt not recorded", exc_info=error)
             return Refusal(Reason.AUDIT_UNAVAILABLE, "the audit trail cannot be written now"), None
         return refusal, event.receipt_id
-
-    def record_cancelled(self, event: Event) -> None:
-        """Record in the background that a call's peer has gone; `close` waits for it."""
-        refusal = Refusal(Reason.CANCELLED, "the call was cancelled")
-        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(
-            self.record_refusal(event, refusal)
-        )
-        self._unfinished.add(task)
-        task.add_done_callback(self._unfinished.discard)
 
     async def proven(self, answered: Answered, old_size: int) -> ReceiptMessage:
         """A receipt with what proves it.

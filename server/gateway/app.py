@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 
 import structlog
@@ -22,6 +23,8 @@ from server.refusals import as_refusal
 from wire.rpc import Reason
 
 OPENAPI_PATH = "/openapi.json"
+HTTP_VERSION = "1.1"
+"""In an earlier one an answer that is cut off looks whole: it ends where its connection does."""
 MAX_ADDRESS_BYTES = 2048
 """Of path and query together."""
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
@@ -29,12 +32,12 @@ HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _log = structlog.get_logger("blindproof.server.gateway")
 
 
-def gateway_app(procedures: Procedures, body_seconds: float) -> FastAPI:
+def gateway_app(procedures: Procedures, body_seconds: Callable[[], float]) -> FastAPI:
     """An application, to be served with `server.listener`.
 
     Args:
         procedures: what gRPC routes to.
-        body_seconds: longest wait for a document that a client sends.
+        body_seconds: longest wait for a document that a client sends, as it is now.
     """
     app = FastAPI(
         title="Blindproof",
@@ -83,6 +86,11 @@ def _add_problems(app: FastAPI, allowed: AllowedMethods) -> None:
         return Problem(error.status_code, error.detail, headers=headers).response()
 
 
+def _route(scope: Scope) -> str | None:
+    """What the description calls an address; None before a route was found."""
+    return getattr(scope.get("route"), "path", None)
+
+
 class _Guard:
     """Outermost: bounds and headers, and an answer to whatever fails."""
 
@@ -103,13 +111,16 @@ class _Guard:
             await send(message)
 
         app = self._app
-        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
+        if scope["http_version"] != HTTP_VERSION:
+            app = Problem(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken").response()
+        elif len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
             app = Problem(HTTPStatus.REQUEST_URI_TOO_LONG, "no address is that long").response()
         try:
             await app(scope, receive, send_with_headers)
         except Exception as error:  # noqa: BLE001 -- the last place where one can be answered
             # The text of an unforeseen error may hold anything: it is neither logged nor shown.
-            _log.error("gateway failed", path=scope["path"], error=type(error).__name__)
+            # Nor is the address, in which who knows a receipt's id shows it.
+            _log.error("gateway failed", route=_route(scope), error=type(error).__name__)
             if not started:
                 problem = Problem.of(Reason.INTERNAL, "internal error")
                 await problem.response()(scope, receive, send_with_headers)

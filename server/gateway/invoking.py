@@ -37,12 +37,12 @@ Document = TypeVar("Document", bound=BaseModel)
 class Invocation:
     """Invokes the procedures that gRPC routes to, for as long as the peer is there."""
 
-    def __init__(self, procedures: Procedures, body_seconds: float) -> None:
+    def __init__(self, procedures: Procedures, body_seconds: Callable[[], float]) -> None:
         """Configure.
 
         Args:
             procedures: by method.
-            body_seconds: longest wait for a document that a client sends.
+            body_seconds: longest wait for a document that a client sends, as it is now.
         """
         self._procedures = procedures
         self._body_seconds = body_seconds
@@ -77,7 +77,7 @@ class Invocation:
         """The document in a request's body.  Raises RefusedError."""
         require_media_type(request, JSON)
         try:
-            body = await bounded_body(request.receive, MAX_JSON_BYTES, self._body_seconds)
+            body = await bounded_body(request.receive, MAX_JSON_BYTES, self._body_seconds())
             return kind.model_validate_json(body)
         except ValidationError as error:
             raise RefusedError(Problem.of(Reason.MALFORMED, described(error.errors()))) from None

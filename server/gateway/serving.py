@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -18,7 +18,7 @@ _log = structlog.get_logger("blindproof.server.gateway")
 
 @asynccontextmanager
 async def serving(
-    address: str, settings: ServerSettings, tls: ServerTls, procedures: Procedures
+    address: str, settings: Callable[[], ServerSettings], tls: ServerTls, procedures: Procedures
 ) -> AsyncIterator[str]:
     """Serve while the context lasts; yields the URL once connections are accepted.
 
@@ -26,21 +26,25 @@ async def serving(
 
     Args:
         address: host:port, an IPv6 address in brackets; port 0 takes a free one.
-        settings: its limits.
+        settings: those in force now, for the limits.
         tls: of the server.
         procedures: what gRPC routes to.
 
     Raises:
         ListenError: the address cannot be used.
     """
-    limits = Limits(
-        connections=settings.max_gateway_connections,
-        quiet_seconds=settings.header_seconds,
-        # Procedures end by themselves before; what comes on top is for the last bytes of an answer.
-        request_seconds=settings.request_seconds + settings.idle_seconds,
-        shutdown_seconds=settings.shutdown_seconds,
-    )
-    app = gateway_app(procedures, settings.header_seconds)
+
+    def limits() -> Limits:
+        present = settings()
+        return Limits(
+            connections=present.max_gateway_connections,
+            quiet_seconds=present.header_seconds,
+            # Procedures end by themselves before; the rest is for an answer's last bytes.
+            request_seconds=present.request_seconds + present.idle_seconds,
+            shutdown_seconds=present.shutdown_seconds,
+        )
+
+    app = gateway_app(procedures, lambda: settings().header_seconds)
     async with serving_https(app, address, tls.context(require_clients=True), limits) as url:
         _log.info("gateway", url=url)
         yield url

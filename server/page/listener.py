@@ -45,6 +45,7 @@ async def serving(
     """
     access = Access(read_or_create_token(token))
     with ThreadPoolExecutor(READERS, "blindproof-page") as executor:
-        async with serving_https(page_app(trail, access, executor), address, tls, LIMITS) as url:
+        app = page_app(trail, access, executor)
+        async with serving_https(app, address, tls, lambda: LIMITS) as url:
             _log.info("page", url=url)
             yield url

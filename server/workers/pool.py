@@ -218,7 +218,7 @@ class Pool:
                 continue
             try:
                 useful = await self._employed(worker)
-            except WorkerLostError as error:  # noqa: BLE001 -- without this place its work waits for ever
+            except Exception as error:  # noqa: BLE001 -- without this place its work waits for ever
                 _log.error("worker not ended", exc_info=error)
                 useful = False
             failures = 0 if useful else failures + 1

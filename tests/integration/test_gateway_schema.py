@@ -30,7 +30,7 @@ def gateway(world: World, tmp_path_factory) -> Iterator[str]:
         yield f"https://{address}"
 
 
-schema = schemathesis.openapi.from_dict(describe(gateway_app({}, 1.0)))
+schema = schemathesis.openapi.from_dict(describe(gateway_app({}, lambda: 1.0)))
 
 
 @schema.parametrize()

@@ -130,6 +130,15 @@ def test_an_upload_that_breaks_twice_is_resumed_with_all_of_it(channel, sent):
     assert came.messages
 
 
+def test_an_upload_that_breaks_before_it_goes_on_is_still_there(channel, sent):
+    messages = broken(channel, sent, 2)
+    assert asked(channel, messages[:1]).reason == Reason.MALFORMED
+    held = Position.after(messages[1:3])
+    came = asked(channel, [messages[0], encode_continuation(held), messages[3]])
+    assert came.said[rpc.HELD_METADATA] == str(held)
+    assert came.messages
+
+
 def test_who_knows_nothing_of_resuming_begins_anew(channel, sent):
     messages = broken(channel, sent, 2)
     came = asked(channel, messages)

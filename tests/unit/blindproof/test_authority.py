@@ -69,7 +69,9 @@ def test_no_certificate_outlives_its_authority(tmp_path):
         expired.issue(tmp_path, "two")
 
 
-@pytest.mark.parametrize("name", ["", "x" * 65, "../one", "a/b", ".hidden", "line\n", "ca"])
+@pytest.mark.parametrize(
+    "name", ["", "x" * 65, "../one", "a/b", ".hidden", "line\n", "ca", "ca.key", "one.key"]
+)
 def test_names_that_no_file_or_certificate_has_are_refused(tmp_path, name: str):
     authority = Authority.fresh()
     authority.save(tmp_path)

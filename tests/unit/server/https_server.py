@@ -7,7 +7,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,7 +66,11 @@ class HttpsServer:
 
 @contextmanager
 def https_server(
-    app: ASGIApp, home: Path, limits: Limits = LIMITS, *, mutual: bool = False
+    app: ASGIApp,
+    home: Path,
+    limits: Limits | Callable[[], Limits] = LIMITS,
+    *,
+    mutual: bool = False,
 ) -> Iterator[HttpsServer]:
     """Serve while the context lasts."""
     authority = Authority.fresh()
@@ -75,13 +79,14 @@ def https_server(
     authority.issue(home, CLIENT)
     tls = ServerTls(TlsFiles(certificate, key, ca if mutual else None))
     context = tls.context(require_clients=True)
+    present = limits if callable(limits) else lambda: limits
     started: Future[str] = Future()
     stop = asyncio.Event()
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
         try:
-            async with serving_https(app, "localhost:0", context, limits) as url:
+            async with serving_https(app, "localhost:0", context, present) as url:
                 started.set_result(url)
                 await stop.wait()
         except Exception as error:

@@ -205,6 +205,19 @@ def test_who_has_waited_all_his_time_is_told_so_while_there_is_time(settings):
     running(scenario)
 
 
+def test_who_is_told_so_gets_no_place_while_that_is_recorded(settings):
+    async def scenario() -> None:
+        admission = Admission(settings)
+        with admission.ticket("a") as large, admission.ticket("a") as late:
+            await large.place(Demand(60, 0), LONG)
+            with pytest.raises(Refusal, match="busy"):
+                await late.place(Demand(50, 0, 0.0), 0.1)
+            small = await waiting(admission, demand=Demand(10, 0))
+            assert (admission.waiting, admission.placed, small.placed) == (0, 2, True)
+
+    running(scenario)
+
+
 def test_a_cancelled_call_leaves_the_queue_at_once(settings):
     async def scenario() -> None:
         admission = Admission(settings)

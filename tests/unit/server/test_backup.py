@@ -131,6 +131,16 @@ def test_what_is_restored_is_what_was_there(state, models, tmp_path, trails, pow
         assert new.archive.read(ObjectKind.ENROLMENT, bytes(32)) == bytes(1000)
 
 
+def test_a_tenant_may_be_called_as_directories_are(state, tmp_path):
+    names = ("archive", "drafts", "keys", "sealing", "tenants")
+    for name in names:
+        open_trail_files(state / "tenants" / name, origin=f"log.example/{name}").close()
+        (state / "tenants" / name / "archive" / "drafts" / "half").write_bytes(b"half an object")
+    copied = back_up(tmp_path / "backup", state)
+    assert copied.logs.keys() >= {f"state/tenants/{name}" for name in names}
+    assert not list((tmp_path / "backup").rglob("half"))
+
+
 def test_nobody_else_may_read_a_backup(state, tmp_path):
     before = os.umask(0)
     try:

@@ -86,6 +86,29 @@ def test_drops_of_a_header_do_not_prolong_the_wait(tmp_path):
         assert time.monotonic() - begun < SOON
 
 
+def test_limits_are_those_of_the_moment(tmp_path):
+    present = replace(LIMITS, quiet_seconds=60.0, request_seconds=60.0)
+    endless = Endless()
+    with https_server(endless, tmp_path, lambda: present) as server:
+        present = replace(LIMITS, quiet_seconds=0.3, request_seconds=0.5)
+        begun = time.monotonic()
+        assert server.exchange(b"") == server.exchange(REQUEST) == b""
+        assert endless.gone.wait(SOON)
+        with server.plain() as silent:
+            assert silent.recv(1) == b""
+        assert time.monotonic() - begun < 2 * SOON
+        present = replace(present, connections=0)
+        assert server.exchange(REQUEST) == b""
+        endless.gone.clear()
+        present = replace(LIMITS, request_seconds=60.0, shutdown_seconds=1.0)
+        held = server.connected()
+        held.sendall(REQUEST)
+        time.sleep(0.1)
+        begun = time.monotonic()
+    held.close()
+    assert time.monotonic() - begun < 2 * SOON
+
+
 def test_a_request_takes_its_time_and_no_more(tmp_path):
     endless = Endless()
     limits = replace(LIMITS, quiet_seconds=0.2, request_seconds=1.0)

@@ -4,16 +4,19 @@ import asyncio
 import datetime as dt
 import shutil
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import NameOID
 
-from blindproof.authority import Authority
+from blindproof.authority import Authority, Purpose
 from server.settings import ServerSettings
 from server.tls import ServerTls, TlsError, TlsFiles
 
@@ -58,16 +61,17 @@ def opened(files: Files) -> ServerTls:
 
 
 def self_signed(
-    directory: Path, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, begins: int, ends: int
+    directory: Path, key: CertificateIssuerPrivateKeyTypes, begins: int, ends: int
 ) -> TlsFiles:
     """A certificate which is valid between so many hours from now."""
     now = dt.datetime.now(dt.UTC)
+    hashing = (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), 1)
         .not_valid_before(now + dt.timedelta(hours=begins))
         .not_valid_after(now + dt.timedelta(hours=ends))
-        .sign(key, hashes.SHA256())
+        .sign(key, hashes.SHA256() if isinstance(key, hashing) else None)
     )
     files = TlsFiles(directory / "odd.pem", directory / "odd.key.pem")
     files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -113,6 +117,55 @@ def test_what_openssl_would_refuse_is_refused_before(tmp_path):
     weak = self_signed(tmp_path, short, -1, 1)
     with pytest.raises(TlsError, match="cannot be used for TLS: ee key too small"):
         weak.read()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ed25519.Ed25519PrivateKey.generate(),
+        ed448.Ed448PrivateKey.generate(),
+        ec.generate_private_key(ec.SECP521R1()),
+        ec.generate_private_key(ec.SECP256K1()),
+    ],
+    ids=["Ed25519", "Ed448", "P-521", "secp256k1"],
+)
+def test_what_grpc_would_not_serve_is_refused_before(tmp_path, key):
+    with pytest.raises(TlsError, match=r"odd\.pem has a key of a kind that gRPC does not serve"):
+        self_signed(tmp_path, key, -1, 1).read()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048)],
+    ids=["P-384", "RSA"],
+)
+def test_keys_that_grpc_serves_are_taken(tmp_path, key):
+    odd = self_signed(tmp_path, key, -1, 1)
+    server = grpc.server(ThreadPoolExecutor(1))
+    assert server.add_secure_port("127.0.0.1:0", ServerTls(odd).grpc_credentials())
+    server.stop(None)
+
+
+def test_a_certificate_of_a_client_is_refused(files, authority):
+    for purpose in (Purpose.SERVER, Purpose.CLIENT):
+        authority.issue(files.home, "localhost", purpose=purpose)
+        if purpose is Purpose.SERVER:
+            TlsFiles.of(files.settings).read()
+            continue
+        with pytest.raises(TlsError, match=r"localhost\.pem is no certificate of a server"):
+            TlsFiles.of(files.settings).read()
+
+
+def test_authorities_that_no_client_has_any_more_are_refused(files, authority):
+    expired = Authority.fresh(lifetime=-dt.timedelta(minutes=1))
+    expired.write(files.settings.tls_client_ca)
+    with pytest.raises(TlsError, match=r"ca\.pem: no authority in it is valid now"):
+        TlsFiles.of(files.settings).read()
+    both = files.settings.tls_client_ca.read_bytes() + authority.certificate.public_bytes(
+        serialization.Encoding.PEM
+    )
+    files.settings.tls_client_ca.write_bytes(both)
+    assert TlsFiles.of(files.settings).read().client_ca == both
 
 
 def test_text_around_certificates_is_no_certificate(files):

@@ -114,6 +114,20 @@ def test_what_was_cancelled_is_recorded_before_the_trail_is_closed(files):
     assert outcomes(files) == [Outcome.FAILED] * 5
 
 
+def test_a_refusal_whose_caller_is_cancelled_meanwhile_is_recorded(files):
+    async def cancel(trail: Trail):
+        event = trail.event(Action.PREDICT)
+        event.recording = Future()
+        refusing = asyncio.create_task(trail.record_refusal(event, BUSY))
+        await asyncio.sleep(0)
+        refusing.cancel()
+        await asyncio.gather(refusing, return_exceptions=True)
+        event.recording.set_exception(LogUnavailableError("gone"))
+
+    running(files, cancel)
+    assert outcomes(files) == [Outcome.DENIED]
+
+
 def test_no_checkpoint_is_signed_for_a_log_that_is_not_what_was_recorded(files):
     async def prove(trail: Trail):
         event = trail.event(Action.PREDICT)

@@ -7,15 +7,21 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from unittest.mock import Mock
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from server.calls import _metadata
 from server.gateway import gateway_app
 from server.gateway.app import HEADERS, MAX_ADDRESS_BYTES, OPENAPI_PATH
+import server.gateway.serving as gateway_serving
 from server.gateway.invoking import MAX_HEADER_BYTES, MAX_JSON_BYTES
+from server.listener import Limits
 from server.refusals import Refusal
+from server.settings import ServerSettings
 from tests.unit.server.https_server import CLIENT, HttpsServer, https_server
 from wire import rpc
 from wire.audit import decode_countersignature, decode_receipt_request, encode_countersigned
@@ -97,7 +103,7 @@ class Procedures:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory) -> Iterator[tuple[Procedures, HttpsServer]]:
     procedures = Procedures()
-    app = gateway_app(procedures.mapping(), 1.0)
+    app = gateway_app(procedures.mapping(), lambda: 1.0)
     with https_server(app, tmp_path_factory.mktemp("gateway")) as running:
         yield procedures, running
 
@@ -227,7 +233,7 @@ def test_a_peer_that_goes_in_the_middle_of_its_body_ends_the_call(procedures, tm
 
     mapping = {rpc.INFER: grpc.stream_stream_rpc_method_handler(infer)}
     with (
-        https_server(gateway_app(mapping, 1.0), tmp_path) as server,
+        https_server(gateway_app(mapping, lambda: 1.0), tmp_path) as server,
         server.connected() as connection,
     ):
         kind = "content-type: application/octet-stream"
@@ -254,7 +260,7 @@ def test_a_client_may_say_how_long_it_waits(procedures, server):
 
 def test_a_server_that_stops_says_so(procedures, tmp_path):
     procedures.wait = True
-    with https_server(gateway_app(procedures.mapping(), 1.0), tmp_path) as server:
+    with https_server(gateway_app(procedures.mapping(), lambda: 1.0), tmp_path) as server:
         connection = server.connected()
         connection.sendall(b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert procedures.running.wait(SOON)
@@ -263,7 +269,7 @@ def test_a_server_that_stops_says_so(procedures, tmp_path):
 
 
 def test_procedures_see_token_certificate_and_trace_and_no_other_header(procedures, tmp_path):
-    app = gateway_app(procedures.mapping(), 1.0)
+    app = gateway_app(procedures.mapping(), lambda: 1.0)
     with https_server(app, tmp_path, mutual=True) as server, server.client(CLIENT) as client:
         shown = {"authorization": "Bearer abc", "traceparent": "00-1-2-01"}
         client.get("/v1/models", headers={**shown, "x-other": "1", "blindproof-received": "9"})
@@ -401,7 +407,7 @@ def test_the_first_message_is_bounded_more_than_the_others(procedures, tmp_path)
             raise
 
     mapping = {rpc.INFER: grpc.stream_stream_rpc_method_handler(observed)}
-    with https_server(gateway_app(mapping, 1.0), tmp_path) as other, other.client() as client:
+    with https_server(gateway_app(mapping, lambda: 1.0), tmp_path) as other, other.client() as client:
         body = delimited(bytes(MAX_HEADER_BYTES)) + delimited(bytes(2 * MAX_HEADER_BYTES))
         assert client.post("/v1/predictions", content=body, headers=STREAM).status_code == 200
         assert not failed.is_set()
@@ -481,6 +487,55 @@ def test_every_answer_has_the_headers(procedures, server):
         assert all(response.headers[name] == value for name, value in HEADERS.items())
         assert "server" not in response.headers
         assert "access-control-allow-origin" not in response.headers
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_no_version_is_spoken_in_which_half_an_answer_looks_whole(procedures, server, version):
+    procedures.answers = [b"canary"]
+    request = raw(
+        "/v1/predictions", delimited(b"head"), "content-type: application/octet-stream"
+    ).replace(b"HTTP/1.1", f"HTTP/{version}".encode())
+    answered = server.exchange(request + b"\0")
+    assert answered.split(b" ")[1] == b"505"
+    assert b"canary" not in answered
+    assert not procedures.calls
+
+
+def test_a_failure_is_logged_without_what_the_peer_said(procedures, server):
+    procedures.error = RuntimeError("canary of a failure")
+    with capture_logs() as lines, server.client() as client:
+        client.get(f"/v1/receipts/{RECEIPT.hex()}", params={"old_size": 7})
+    assert lines == [
+        {
+            "event": "gateway failed",
+            "route": "/v1/receipts/{receipt_id}",
+            "error": "RuntimeError",
+            "log_level": "error",
+        }
+    ]
+
+
+@pytest.mark.asyncio
+async def test_the_gateway_has_the_limits_of_the_moment(monkeypatch):
+    given = []
+
+    @asynccontextmanager
+    async def serving_https(_app, _address, _tls, limits):
+        given.append(limits)
+        yield "https://localhost:1/"
+
+    monkeypatch.setattr(serving, "serving_https", serving_https)
+    present = ServerSettings(
+        tls_certificate="c", tls_key="k", models="m", state="s", request_seconds=7, idle_seconds=2
+    )
+    address = "localhost:1"
+    async with serving.serving(address, lambda: present, Mock(), {}) as url:
+        assert url == "https://localhost:1/"
+        assert given[0]().request_seconds == 9
+        present = present.model_copy(
+            update={"request_seconds": 70, "header_seconds": 3.0, "shutdown_seconds": 4.0}
+        )
+        assert given[0]() == Limits(256, 3.0, 72, 4.0)
 
 
 def test_lines_that_are_no_http_end_the_connection(server):
