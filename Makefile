@@ -43,7 +43,7 @@ load: $(INSTALLED) ## Ten minutes of steady load on a server, and a thousand idl
 	@$(BIN)/python -m benchmarks.load
 
 chaos: $(INSTALLED) ## Every fault a hundred times: kills, stops, stalled peers, full disks
-	@BLINDPROOF_TEST_ROUNDS=all $(BIN)/python -m pytest tests/faults -s
+	@BLINDPROOF_TEST_ROUNDS=all $(BIN)/python -m pytest tests/faults -s --timeout 3600
 
 bench: $(INSTALLED) ## Measure every phase on this machine
 	@$(BIN)/python -m benchmarks

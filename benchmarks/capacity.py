@@ -1,8 +1,8 @@
 """Machines and money for a number of predictions a day: ``python -m benchmarks.capacity``.
 
-Measured costs (`benchmarks/latest.json`, and two figures of docs/audit.md) times stated
-assumptions; every assumption is an option.  With ``--write`` the table goes into
-docs/operations.md.
+Measured costs (`benchmarks/latest.json`, and what docs/performance.md and docs/operations.md say
+of receipts) times stated assumptions; every assumption is an option.  With ``--write`` the table
+goes into docs/operations.md.
 
 Work is counted as if every stage of an answer kept all cores of the measured machine busy: proving
 does nearly so, evaluating does not, so that cores are rather too many than too few.

@@ -141,7 +141,8 @@ class LogView:
             return error
         return ConsistencyError(
             f"{refusal}.  It was cut, or rolled back to a copy.  If the operator explains why, "
-            "KeyStore.forget_log lets this client begin anew with it"
+            "KeyStore.forget_log (`blindproof keys --forget-log`) lets this client begin anew with "
+            "it"
         )
 
     async def check(self, saved: ProvenReceipt) -> VerifiedReceipt:

@@ -59,8 +59,8 @@ _RECEIPT_ID = re.compile(r"[0-9a-f]{32}")
 
 _ADVICE: dict[grpc.StatusCode, str] = {
     grpc.StatusCode.UNAVAILABLE: (
-        ".  Does a server listen there, is the certificate given as ca its authority's, and does "
-        "its certificate name this host?"
+        ".  Does a server listen there, is the certificate given as ca its authority's, does its "
+        "certificate name this host, and does it ask for a certificate of yours?"
     ),
     grpc.StatusCode.UNIMPLEMENTED: ".  Is this server older than the client?",
     grpc.StatusCode.DEADLINE_EXCEEDED: ".  Allow more time, with seconds=... of the client",
@@ -237,7 +237,9 @@ def _translated(error: grpc.aio.AioRpcError, target: str) -> BlindproofError:
     advice = _REASON_ADVICE.get(reason, "")
     message = f"the server declined ({reason}): {text}{_recorded(trailing)}{advice}"
     if reason in _BUSY:
-        return ServerBusyError(message, _retry_seconds(trailing))
+        seconds = _retry_seconds(trailing)
+        when = "" if seconds is None else f".  Try again in {seconds:.3g} seconds"
+        return ServerBusyError(message + when, seconds)
     return _ERRORS.get(reason, TransportError)(message)
 
 

@@ -199,12 +199,19 @@ class Admission:
 
 
 def quota_of(settings: ServerSettings) -> Quota:
-    """The quota of every tenant that has none of its own."""
+    """The quota of every tenant that has none of its own.
+
+    With several tenants, none has all places unless the settings say so: slow uploads would keep
+    everybody else out.
+    """
+    places = settings.quota_places
+    if places is None and settings.tenants is not None:
+        places = max(1, settings.max_requests // 2)
     return Quota(
         settings.quota_requests,
         settings.quota_transfer_bytes,
         settings.quota_compute_seconds,
-        settings.quota_places,
+        places,
     )
 
 

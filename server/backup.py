@@ -364,7 +364,7 @@ def _read_sums(backup: Path) -> dict[str, str]:
 
 def _is_inside(path: str) -> bool:
     parts = PurePosixPath(path).parts
-    return parts[0] in {STATE, MODELS, CHECKPOINTS} and len(parts) > 1 and ".." not in parts
+    return len(parts) > 1 and parts[0] in {STATE, MODELS, CHECKPOINTS} and ".." not in parts
 
 
 def _notes(backup: Path) -> dict[str, bytes]:

@@ -108,7 +108,8 @@ class Event:
                 (request-refused).
         """
         if header.account.tenant != self.tenant:
-            raise Refusal(Reason.IDENTITY_REFUSED, f"this server is of tenant '{self.tenant}'")
+            detail = f"you may ask on behalf of tenant '{self.tenant}' here, and named another one"
+            raise Refusal(Reason.IDENTITY_REFUSED, detail)
         try:
             Purpose.of(header.account.purpose)
         except ReceiptError as error:

@@ -118,8 +118,9 @@ class InferenceService:
             event = call.begin(Action.PREDICT)
             header = decode_header(first)
             event.asks(header)
-            require_server(self._settings.server_id, header.server_id)
+            # First: no receipt of a refusal has another's name.
             call.require_client(header.client_id)
+            require_server(self._settings.server_id, header.server_id)
             event.require_account(header)
             asked = _Asked(call, event, first, header, context, self._ticket(call))
             await self._answer(asked, messages)

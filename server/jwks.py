@@ -179,12 +179,12 @@ class KeySet:
     _keys: dict[str | None, IssuerKey] = field(default_factory=dict, init=False)
     _fetched: float | None = field(default=None, init=False)
     _tried: float | None = field(default=None, init=False)
-    _fetching: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _fetching: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def find(self, name: str | None) -> IssuerKey | None:
         """The key of a name, None if there is none; of no name, the only key of a set of one."""
         if self._age() > FRESH_SECONDS or self._lookup(name) is None:
-            await self._refresh(name)
+            await self._refresh()
         return self._lookup(name) if self._age() <= LONGEST_SECONDS else None
 
     def _age(self) -> float:
@@ -195,17 +195,28 @@ class KeySet:
             return next(iter(self._keys.values())) if len(self._keys) == 1 else None
         return self._keys.get(name)
 
-    async def _refresh(self, name: str | None) -> None:
-        """Fetch the set unless that was tried a moment ago; what is there stays if it fails."""
-        async with self._fetching:
-            # Whoever waited here finds what the one before fetched.
-            if self._tried is not None and self.clock() - self._tried < RETRY_SECONDS:
+    async def _refresh(self) -> None:
+        """Fetch the set unless that was tried a moment ago; what is there stays if it fails.
+
+        Nobody waits for longer than a fetch should take: an issuer that dribbles is one that cannot
+        be reached.
+        """
+        now = self.clock()
+        if self._fetching is None:
+            if self._tried is not None and now - self._tried < RETRY_SECONDS:
                 return
-            if self._age() <= FRESH_SECONDS and self._lookup(name) is not None:
-                return
-            self._tried = self.clock()
-            try:
-                self._keys = parse_key_set(await asyncio.to_thread(self.fetch))
-                self._fetched = self.clock()
-            except KeySetError as error:
-                _log.error("keys of the token issuer not fetched", error=str(error))
+            self._tried = now
+            self._fetching = asyncio.create_task(self._fetch())
+        begun = now if self._tried is None else self._tried
+        # Not awaited: who leaves meanwhile must not take it from all others, or whoever shows
+        # made-up names and hangs up would keep the keys as they are.
+        await asyncio.wait((self._fetching,), timeout=max(0.0, begun + FETCH_SECONDS - now))
+
+    async def _fetch(self) -> None:
+        try:
+            self._keys = parse_key_set(await asyncio.to_thread(self.fetch))
+            self._fetched = self.clock()
+        except (KeySetError, ValueError) as error:  # such as a port that is none
+            _log.error("keys of the token issuer not fetched", error=str(error))
+        finally:
+            self._fetching = None

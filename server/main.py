@@ -27,7 +27,7 @@ from server.inference import InferenceEngine
 from server.inference_service import InferenceService
 from server.key_service import KeyService
 from server.model_service import ModelService
-from server.reloading import Configured, Reloading
+from server.reloading import Configured, Reloading, stamps
 from server.rooms import OneRoom, Place, Rooms, opened
 from server.settings import ServerSettings
 from server.starting import ServerError, starting
@@ -36,6 +36,7 @@ from server.telemetry.log_lines import add_trace_id
 from server.telemetry.observing import observing
 from server.tenancy import Tenancy
 from server.tls import ServerTls, TlsError, TlsFiles
+from server.trail_files import TENANTS
 from server.trail_tasks import page
 from server.watched import watch
 from wire import rpc
@@ -70,8 +71,11 @@ async def running(
     Raises:
         ServerError: certificate, key, directories, audit trail or address cannot be used.
     """
+    configuration = configuration or Configuration.of(settings)
+    files = TlsFiles.of(settings)
+    seen = stamps((configuration.file, *files.paths, settings.tenants))
     try:
-        tls = ServerTls(TlsFiles.of(settings))
+        tls = ServerTls(files)
     except TlsError as error:
         raise ServerError(str(error)) from error
     async with AsyncExitStack() as stack:
@@ -111,10 +115,11 @@ async def running(
         for tenancy in tenants:
             tenancy.follow(calls, admission.quotas)
         reloading = Reloading(
-            configuration or Configuration.of(settings),
+            configuration,
             settings,
             (tls, *configured, *tenants),
             again,
+            seen,
         )
         watch(
             telemetry,
@@ -185,6 +190,10 @@ async def _housed(
         async with tenancy.serving():
             yield _House(tenancy, tenancy, tenancy)
         return
+    tenants = settings.state / TENANTS
+    if tenants.is_dir():
+        # Whoever has lost that setting does not mean to serve everybody, under a new log.
+        raise ServerError(f"{tenants} is there, and the setting 'tenants' names no file of tenants")
     async with AsyncExitStack() as stack:
         room = await stack.enter_async_context(
             opened(Place.only(settings), settings, observer, telemetry)

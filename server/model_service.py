@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeAlias
 
 import grpc
 
@@ -32,6 +33,9 @@ from wire.publication import (
     encode_published,
     encode_withdrawn,
 )
+
+Recording: TypeAlias = Callable[[Answered], None]
+"""Told of the receipt of a change, before its effect."""
 
 
 class ModelService:
@@ -88,7 +92,9 @@ class ModelService:
             parts = assembler.finish()
             async with ticket.working():
                 bundle = await asyncio.to_thread(bundle_of, parts)
-            answered = await asyncio.to_thread(_publish, call, bundle)
+                # What is there already is verified again, one after the other: no other work of
+                # the threads that everybody shares waits behind many who publish.
+                answered = await asyncio.to_thread(_publish, call, bundle)
             return encode_published(await call.room.trail.proven(answered, 0))
 
     async def withdraw_model(self, data: bytes, context: Context) -> bytes:
@@ -101,24 +107,33 @@ class ModelService:
 
 def _publish(call: Call, bundle: ModelBundle) -> Answered:
     """Record a model that was judged, and then serve it; in the calling thread."""
-    room = call.room
-    return _recorded(call, bundle, lambda before: room.registry.publish(bundle, before))
+    room, event = call.room, _event_of(call)
+
+    def change(recorded: Recording) -> None:
+        room.registry.publish(
+            bundle, lambda served: recorded(room.trail.record_model(event, served))
+        )
+
+    return _recorded(event, change)
 
 
 def _withdraw(call: Call) -> Answered:
     """Record that a model is withdrawn, and then serve it no more; in the calling thread."""
-    digest = _event_of(call).digests.model
+    room, event = call.room, _event_of(call)
+    digest = event.digests.model
     assert digest is not None  # noqa: S101 -- the request has one
-    return _recorded(call, None, lambda before: call.room.registry.withdraw(digest, before))
+
+    def change(recorded: Recording) -> None:
+        room.registry.withdraw(digest, lambda: recorded(room.trail.record_model(event)))
+
+    return _recorded(event, change)
 
 
-def _recorded(
-    call: Call, bundle: ModelBundle | None, change: Callable[[Callable[[], None]], object]
-) -> Answered:
+def _recorded(event: Event, change: Callable[[Recording], None]) -> Answered:
     """Make a change between whose preparation and effect its receipt becomes durable."""
-    event, answered = _event_of(call), []
+    answered: list[Answered] = []
     try:
-        change(lambda: answered.append(call.room.trail.record_model(event, bundle)))
+        change(answered.append)
     except StorageError:
         if answered:
             event.begins_anew()  # recorded, and not done after all

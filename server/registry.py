@@ -11,11 +11,13 @@ compared with its name before it is parsed, and its registration proof verified.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
 import shutil
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,7 +40,10 @@ __all__ = ["ModelBundle", "ModelRegistry", "StoredModel"]
 
 MAX_LOADED = 128
 """Models kept in memory: what was used longest ago is read again when it is asked for."""
+LEFT_OVER_SECONDS = 3600.0
+"""After which no process is at work any more on what it has written beside a model's place."""
 _DIGEST_NAME = re.compile(r"[0-9a-f]{64}")
+_PASSING_NAME = re.compile(r"\.[0-9a-f]{16}")
 _CARD, _REGISTRATION, _PRIVATE = "card.bin", "registration.bin", "private.bin"
 _log = structlog.get_logger("blindproof.server")
 
@@ -91,15 +96,17 @@ class ModelRegistry:
         self._files: dict[Path, tuple[tuple[int, int], bytes]] = {}
         self._reported: dict[Path, str] = {}
 
-    def publish(self, bundle: ModelBundle, before: Callable[[], None] | None = None) -> bytes:
+    def publish(
+        self, bundle: ModelBundle, before: Callable[[ModelBundle], None] | None = None
+    ) -> bytes:
         """Store a model as a directory and return its digest.
 
         A model that is already there, and whole, is left as it is; a damaged one is replaced.
 
         Args:
             bundle: the model.
-            before: called once it is written and before it can be used; if it fails, the model is
-                not published.
+            before: called once it is written and before it can be used, with what will be served:
+                this one, or the one that is there; if it fails, the model is not published.
 
         Raises:
             Refusal: there are as many models as there may be (models-full).
@@ -110,13 +117,16 @@ class ModelRegistry:
             if self._limit is not None:
                 self._require_room(bundle.digest, self._limit)
             with reading(self._directory):
-                draft = None if _is_whole(target, bundle.digest) else self._drafted(bundle)
+                found = _whole(target, bundle.digest)
+                draft = None if found is not None else self._drafted(bundle)
             try:
                 if before is not None:
-                    before()
+                    before(found or bundle)
                 if draft is not None:
                     with reading(self._directory):
                         self._put(draft, target, bundle.digest)
+                    with self._lock:  # of a bundle file, whose registration may be another
+                        self._loaded.pop(bundle.digest, None)
             finally:
                 if draft is not None:
                     shutil.rmtree(draft, ignore_errors=True)
@@ -147,6 +157,19 @@ class ModelRegistry:
                     _set_aside(path)
                 sync_directory(self._directory)
 
+    def remove_leftovers(self) -> None:
+        """Remove what a process left that was killed while it published or withdrew: weights.
+
+        Raises:
+            StorageError: the directory cannot be read.
+        """
+        for path in self._entries():
+            if _PASSING_NAME.fullmatch(path.name):
+                with contextlib.suppress(FileNotFoundError), reading(path):
+                    if time.time() - path.lstat().st_ctime > LEFT_OVER_SECONDS:
+                        _removed(path)
+                        _log.warning("what was left of a model is removed", path=str(path))
+
     def _require_room(self, digest: bytes, limit: int) -> None:
         stored = {model.digest for model in self.stored()}
         if digest not in stored and len(stored) >= limit:
@@ -172,7 +195,7 @@ class ModelRegistry:
         try:
             draft.rename(target)
         except OSError:  # something is there
-            if _is_whole(target, digest):
+            if _whole(target, digest) is not None:
                 return  # another process published the same model meanwhile
             _set_aside(target)
             draft.rename(target)
@@ -305,17 +328,16 @@ def _read_directory(path: Path) -> BundleParts:
     )
 
 
-def _is_whole(path: Path, digest: bytes) -> bool:
-    """Whether there is a model which can be served."""
+def _whole(path: Path, digest: bytes) -> ModelBundle | None:
+    """The model in a directory, if there is one which can be served."""
     if not path.is_dir():
-        return False
+        return None
     try:
         with reading(path):
-            bundle_of(StoredModel(path, digest).parts())
+            return bundle_of(StoredModel(path, digest).parts())
     except StorageError as error:
         _log.warning("damaged model found", path=str(path), error=str(error))
-        return False
-    return True
+        return None
 
 
 def _set_aside(path: Path) -> None:
@@ -324,7 +346,11 @@ def _set_aside(path: Path) -> None:
         return
     aside = path.with_name(f".{secrets.token_hex(8)}")
     path.rename(aside)
-    if aside.is_dir() and not aside.is_symlink():
-        shutil.rmtree(aside, ignore_errors=True)
+    _removed(aside)
+
+
+def _removed(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
     else:
-        aside.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)

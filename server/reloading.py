@@ -23,7 +23,8 @@ from server.settings import ServerSettings
 Step: TypeAlias = Callable[[], None]
 """Puts into force what was judged; does not fail."""
 
-_Stamp: TypeAlias = "tuple[int, int, int, int] | None"
+Stamp: TypeAlias = "tuple[int, int, int, int] | None"
+"""Device, inode, size and time of change of a file; None if there is none."""
 
 _log = structlog.get_logger("blindproof.server")
 
@@ -66,6 +67,7 @@ class Reloading:
         settings: ServerSettings,
         parts: Iterable[Reloadable],
         wanted: asyncio.Event | None = None,
+        seen: Mapping[Path, Stamp] | None = None,
     ) -> None:
         """Configure.
 
@@ -74,11 +76,14 @@ class Reloading:
             settings: those in force.
             parts: whom they concern; put into force in this order.
             wanted: set by whoever wants a reload though no file has changed.
+            seen: what the files were before they were first read; as they are when the watch begins
+                if None.  A server may take long to start, and they may change meanwhile.
         """
         self._configuration = configuration
         self._settings = settings
         self._parts = tuple(parts)
         self._wanted = wanted or asyncio.Event()
+        self._seen = seen
 
     @property
     def settings(self) -> ServerSettings:
@@ -110,7 +115,7 @@ class Reloading:
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Reload while the context lasts whenever it is wanted, or a file has changed."""
-        seen = await asyncio.to_thread(self._stamps)
+        seen = await asyncio.to_thread(self._stamps) if self._seen is None else self._seen
         task = asyncio.create_task(self._watch(seen))
         try:
             yield
@@ -124,7 +129,7 @@ class Reloading:
         effective = reloaded(self._settings, wanted)
         return wanted, [part.prepare(effective) for part in self._parts]
 
-    async def _watch(self, seen: Mapping[Path, _Stamp]) -> None:
+    async def _watch(self, seen: Mapping[Path, Stamp]) -> None:
         """Reload what has changed once it changes no more: several files are written one by one."""
         before = seen
         while True:
@@ -137,13 +142,16 @@ class Reloading:
                 seen = now  # whether or not it can be used: it is judged once
                 await self.reload()
 
-    def _stamps(self) -> dict[Path, _Stamp]:
-        config = () if self._configuration.file is None else (self._configuration.file,)
-        files = (path for part in self._parts for path in part.files)
-        return {path: _stamp(path) for path in (*config, *files)}
+    def _stamps(self) -> dict[Path, Stamp]:
+        return stamps((self._configuration.file, *(f for part in self._parts for f in part.files)))
 
 
-def _stamp(path: Path) -> _Stamp:
+def stamps(paths: Iterable[Path | None]) -> dict[Path, Stamp]:
+    """What some files are now."""
+    return {path: _stamp(path) for path in paths if path is not None}
+
+
+def _stamp(path: Path) -> Stamp:
     """What tells a file from the one that will replace it; a link's is that of what it leads to."""
     try:
         status = path.stat()

@@ -165,6 +165,7 @@ def open_room(
         raise ServerError(f"{place.models}: no model directory; publish a model there first")
     with starting(place.models):
         registry = ModelRegistry(place.models, settings.max_models)
+        registry.remove_leftovers()
         if not registry.load_all():
             _log.warning("no model to serve yet", path=str(place.models))
     with starting(place.state):

@@ -84,7 +84,8 @@ class ServerSettings(BaseSettings):
         parked_seconds: how long it is kept.
         quota_requests, quota_transfer_bytes, quota_compute_seconds: what a tenant may use in a
             minute, predictions and enrolments together; as much as there is if None.
-        quota_places: of `max_requests`, what one tenant may have; all if None.
+        quota_places: of `max_requests`, what one tenant may have; if None, half of them with a file
+            of tenants, all of them without.
         header_seconds: longest wait for the first message of a stream, which holds no slot yet.
         idle_seconds: longest wait for a further message, or for a peer to read one.
         request_seconds: longest time a call may take, its transfer included; an hour at most, since

@@ -145,6 +145,7 @@ class Tenancy:
     ) -> None:
         """Put a directory into force; in the event loop."""
         changed = directory != self._directory
+        reissued = directory.oidc != self._directory.oidc
         self._directory, self._verifier = directory, verifier
         for name in directory.names - self._rooms.keys():
             self._keep(self._prepared.pop(name))
@@ -156,14 +157,22 @@ class Tenancy:
             self._quotas.replace(default, directory.quotas)
         if changed:
             _log.info("tenants changed", tenants=len(directory.tenants), removed=len(removed))
-            task = asyncio.get_running_loop().create_task(self._settle(leaving))
+            task = asyncio.get_running_loop().create_task(self._settle(leaving, reissued=reissued))
             self._settling.add(task)
             task.add_done_callback(self._settling.discard)
 
-    async def _settle(self, leaving: Iterable[_Keeper]) -> None:
-        """End the calls of who may not call any more, then close the rooms of who has gone."""
+    async def _settle(self, leaving: Iterable[_Keeper], *, reissued: bool) -> None:
+        """End the calls of who may not call any more, then close the rooms of who has gone.
+
+        What one issuer has said is worth nothing under another one's keys.
+        """
+        directory = self._directory
         if self._calls is not None:
-            await self._calls.revoke(self._directory.stands)
+            await self._calls.revoke(
+                lambda principal: (
+                    directory.stands(principal) and not (reissued and principal.by_token)
+                )
+            )
         for keeper in leaving:
             await keeper.close()
 

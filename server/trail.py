@@ -43,6 +43,7 @@ from server.threads import in_thread
 from server.trail_files import TrailFiles, default_origin, open_trail_files
 from wire.archived import (
     ArchivedModel,
+    decode_archived_model,
     decode_archived_request,
     decode_archived_response,
     encode_archived_enrolment,
@@ -278,6 +279,21 @@ class Trail:
             archive.keep(ObjectKind.MODEL, digest, encode_archived_model(model), tenant=self.tenant)
         ]
 
+    def _require_same_registration(self, bundle: ModelBundle) -> None:
+        """Answers name the registration they were given under, and the archive has one of a model.
+
+        Under another one they could not be verified from it any more.  Raises Refusal, AuditError.
+        """
+        found = self.files.archive.find(ObjectKind.MODEL, bundle.digest)
+        if found is None or found.removed_ns is not None:
+            return
+        archived = decode_archived_model(self.files.archive.read_kept(found))
+        if archived.registration_proof != bundle.registration_proof:
+            raise Refusal(
+                Reason.REQUEST_REFUSED,
+                "this model was served with another registration: publish the same bundle again",
+            )
+
     async def record_answer(
         self, event: Event, facts: AnsweredFacts, model: bytes, objects: list[KeptObject]
     ) -> Answered:
@@ -324,9 +340,13 @@ class Trail:
             bundle: what is published, which the archive gets; None for a withdrawal.
 
         Raises:
+            Refusal: it was served with another registration before (request-refused).
             AuditError: it cannot be recorded.
         """
-        objects = [] if bundle is None else self._keep_model(bundle)
+        objects = []
+        if bundle is not None:
+            self._require_same_registration(bundle)
+            objects = self._keep_model(bundle)
         self.observe(CommitStep.OBJECTS_WRITTEN)
         signed = self._signed(event.done(self._clock(), self._source))
         event.recording = self._recorder.record(signed, objects)

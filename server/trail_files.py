@@ -29,6 +29,8 @@ from protocol.accountability import actor_token
 from wire.files import make_private_directory, read_bounded, read_or_create_secret
 
 DATABASE, KEY, ARCHIVE, SEALING = "audit.db", "audit.key", "archive", "sealing"
+TENANTS = "tenants"
+"""Where the state directory of a server with several tenants has theirs."""
 
 
 class TrailFiles(NamedTuple):
@@ -115,7 +117,9 @@ def _require_trail(state: Path, database: str | None) -> None:
     """Whoever only reads makes nothing."""
     for path in (state / KEY, *(() if database else (state / DATABASE,))):
         if not path.is_file():
-            raise LogUnavailableError(f"no audit trail: {path} is not there")
+            several = state / TENANTS
+            where = f"; each tenant's is in {several}/<tenant>" if several.is_dir() else ""
+            raise LogUnavailableError(f"no audit trail: {path} is not there{where}")
 
 
 def _require_whole(engine: Engine, key: Path, store: ObjectStore) -> None:

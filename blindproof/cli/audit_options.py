@@ -57,7 +57,12 @@ Subject: TypeAlias = Annotated[
 ]
 ActionCode: TypeAlias = Annotated[
     str | None,
-    typer.Option("--action", help="Only this action: predict or enrol-key.", show_default=False),
+    typer.Option(
+        "--action",
+        help="Only this action: predict, enrol-key, publish-model, withdraw-model, or of denied "
+        "readers read-model, read-trail.",
+        show_default=False,
+    ),
 ]
 OutcomeCode: TypeAlias = Annotated[
     str | None,

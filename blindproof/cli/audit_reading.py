@@ -29,7 +29,7 @@ from blindproof.cli.connection import (
     Authority,
     Certificate,
     CertificateKey,
-    LogKey,
+    ServedLogKey,
     Target,
     TokenFile,
 )
@@ -118,7 +118,7 @@ def tail(  # noqa: PLR0917  (a command's options)
 
 def read(  # noqa: PLR0917  (a command's options)
     target: Target,
-    log_key: LogKey = None,
+    log_key: ServedLogKey = None,
     start: Annotated[int, typer.Option(min=0, help="Index of the first receipt.")] = 0,
     ca: Authority = None,
     certificate: Certificate = None,

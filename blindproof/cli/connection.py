@@ -83,6 +83,15 @@ LogKey: TypeAlias = Annotated[
         "first met with."
     ),
 ]
+ServedLogKey: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--log-key",
+        help="Verifier key of your tenant's audit log, from the server's operator; else the one "
+        "the server says, over TLS.",
+    ),
+]
+"""As `LogKey`, without a key store that remembers one."""
 WitnessFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(

@@ -58,6 +58,8 @@ def offered(  # noqa: PLR0917  (a command's options)
     )
     console = Console(highlight=False)
     console.print(plain(f"Models of '{found.server_id}'"), style="bold", soft_wrap=True)
+    if not found.models:
+        console.print("none")
     for model in found.models:
         packings = ", ".join(model.packings)
         console.print(model.digest.hex(), soft_wrap=True)  # whole, in a line that can be copied

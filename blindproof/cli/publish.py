@@ -12,8 +12,8 @@ from blindproof.cli.connection import (
     Authority,
     Certificate,
     CertificateKey,
-    LogKey,
     Model,
+    ServedLogKey,
     Target,
     TokenFile,
 )
@@ -69,7 +69,7 @@ def publish(  # noqa: PLR0917  (a command's options)
     certificate: Certificate = None,
     certificate_key: CertificateKey = None,
     token_file: TokenFile = None,
-    log_key: LogKey = None,
+    log_key: ServedLogKey = None,
 ) -> None:
     """Publish a model: quantise, choose parameters, commit, prove the ranges, store.
 
@@ -129,7 +129,7 @@ def withdraw(  # noqa: PLR0917  (a command's options)
     certificate: Certificate = None,
     certificate_key: CertificateKey = None,
     token_file: TokenFile = None,
-    log_key: LogKey = None,
+    log_key: ServedLogKey = None,
 ) -> None:
     """Withdraw a model from a server where you have the role 'publish'.
 

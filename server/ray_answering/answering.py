@@ -14,7 +14,7 @@ from server.ray_answering.limbs import Share, shares_worth
 from server.ray_answering.objects import ClusterObjects, not_at_hand
 from server.ray_answering.worker import ClusterWorker
 from server.workers.frames import Frame, Kind
-from server.workers.pool import Pool, answer_in, nothing_in, supply_of
+from server.workers.pool import Pool, answer_to, nothing_in, supply_of
 from server.workers.tasks import task_value
 
 Sharing = Callable[[ModelCard, Packing, int], tuple[Share, ...]]
@@ -71,7 +71,7 @@ class InRay(Pool):
             await self._evaluated(task, shares, names)
             frame = Frame(Kind.PROVE, (task_value(task), names), task.messages)
             supply = supply_of(task) | dict.fromkeys(names, not_at_hand)
-            return await self._done(frame, supply, answer_in)
+            return await self._done(frame, supply, answer_to(task))
 
     async def _evaluated(
         self, task: InferenceTask, shares: Sequence[Share], names: Sequence[bytes]

@@ -2,13 +2,15 @@
 
 Plain HTTP, meant for loopback or an operators' network: it shows numbers and names of tenants, and
 takes nothing.  One request a connection, of a bounded number of connections, each for a bounded
-time.  It is answered from the server's event loop, so that an answer of /healthz shows that the
-loop runs.
+time.  Where there are too many, the one goes that has kept the server waiting for longest: whoever
+holds them keeps no probe away, for which the server would be restarted.  It is answered from the
+server's event loop, so that an answer of /healthz shows that the loop runs.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -57,6 +59,9 @@ class Endpoint:
         self._metrics = metrics
         self._ready = ready
         self._connections = 0
+        self._idle: OrderedDict[asyncio.StreamWriter, None] = (
+            OrderedDict()
+        )  # which wait for their peers
 
     @asynccontextmanager
     async def serving(self, address: str) -> AsyncIterator[str]:
@@ -86,19 +91,27 @@ class Endpoint:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         if self._connections >= MAX_CONNECTIONS:
-            writer.transport.abort()
-            return
+            if not self._idle:
+                writer.transport.abort()
+                return
+            longest, _ = self._idle.popitem(last=False)
+            longest.transport.abort()  # its place is given back in a moment
         self._connections += 1
+        self._idle[writer] = None
         try:
             async with asyncio.timeout(EXCHANGE_SECONDS):
                 head = await reader.readuntil(_END_OF_HEAD)
-                writer.write(await self._answer(head))
+                self._idle.pop(writer, None)  # it may have had to make way already
+                answer = await self._answer(head)
+                self._idle[writer] = None
+                writer.write(answer)
                 await writer.drain()
                 writer.close()
                 await writer.wait_closed()
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, TimeoutError):
             writer.transport.abort()
         finally:
+            self._idle.pop(writer, None)
             self._connections -= 1
 
     async def _answer(self, head: bytes) -> bytes:

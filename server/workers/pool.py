@@ -16,7 +16,8 @@ from typing import Generic, Protocol, TypeVar
 
 import structlog
 
-from protocol.errors import BlindproofError
+from protocol.accountability import idempotency_digest
+from protocol.errors import BlindproofError, EncodingError
 from server.answering import Answer, InferenceTask
 from server.refusals import Refusal
 from server.workers.frames import Frame, Kind
@@ -152,7 +153,7 @@ class Pool:
     async def answer(self, task: InferenceTask) -> Answer:
         """See `Answering`."""
         frame = Frame(Kind.INFER, task_value(task), task.messages)
-        return await self._done(frame, supply_of(task), answer_in)
+        return await self._done(frame, supply_of(task), answer_to(task))
 
     async def verify_enrolment(self, enrolment: Enrolment) -> None:
         """See `Answering`."""
@@ -283,6 +284,8 @@ class Pool:
             raise
         except Exception as error:
             work.fail(_lost("a worker was lost with this request: send it again"))
+            if isinstance(error, WorkerLostError):
+                raise
             raise WorkerLostError("what a worker was doing failed") from error
         finally:
             performing.cancel()
@@ -329,9 +332,21 @@ def supply_of(task: InferenceTask) -> dict[bytes, Callable[[], tuple[bytes, ...]
     return supply
 
 
-def answer_in(reply: Frame) -> Answer:
-    """The answer a reply brings.  Raises EncodingError, ReceiptError."""
-    return answer_of(reply.fields, reply.blobs)
+def answer_to(task: InferenceTask) -> Callable[[Frame], Answer]:
+    """Reads the answer to a task from a reply.
+
+    What a receipt will say is what the worker says: it must be of the request that was asked.
+    """
+    asked = idempotency_digest(task.header.client_id, task.header.request_id)
+
+    def read(reply: Frame) -> Answer:
+        """Raises EncodingError, ReceiptError."""
+        answer = answer_of(reply.fields, reply.blobs)
+        if answer.facts.idempotency_digest != asked:
+            raise EncodingError("the answer is to another request")
+        return answer
+
+    return read
 
 
 def nothing_in(reply: Frame) -> None:

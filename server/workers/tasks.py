@@ -107,17 +107,18 @@ def answer_of(values: Sequence[Value], messages: tuple[bytes, ...]) -> Answer:
 def refusal_value(error: Exception) -> tuple[Value, ...]:
     """What the peer will be told of an error."""
     refusal = as_refusal(error)
-    return (str(refusal.reason), str(refusal))
+    return (str(refusal.reason), str(refusal), refusal.retry_seconds)
 
 
 def refusal_of(values: Sequence[Value]) -> Refusal:
     """A refusal from what travelled.  Raises EncodingError."""
-    reason, detail = expect_tuple(tuple(values), "refusal", 2)
+    reason, detail, retry = expect_tuple(tuple(values), "refusal", 3)
     try:
         named = Reason(expect_text(reason, "reason"))
     except ValueError:
         raise EncodingError(f"no call is refused for {reason!r}") from None
-    return Refusal(named, expect_text(detail, "detail"))
+    seconds = None if retry is None else expect_float(retry, "advice")
+    return Refusal(named, expect_text(detail, "detail"), seconds)
 
 
 def model_blobs(bundle: ModelBundle) -> tuple[bytes, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -33,6 +34,7 @@ from wire import rpc
 from wire.audit import decode_entries, encode_entries
 from wire.bundle_file import encode_bundle
 from wire.publication import encode_publication
+from zk_layers.prove import prove_registration
 
 MEMBERS = {"solo": {"author": ["publish"], "auditor": ["audit"], "ward": ["predict"]}}
 
@@ -100,6 +102,22 @@ def test_a_model_is_published_answered_by_and_withdrawn(published, bundle, tmp_p
         said = [(r.action, r.outcome, r.reason) for r in asking.receipts(files)]
     assert (Action.WITHDRAW_MODEL, Outcome.DENIED, "model-unknown") in said
     assert (Action.PUBLISH_MODEL, Outcome.DENIED, "role-missing") in said
+
+
+def test_a_model_comes_back_under_the_registration_its_answers_name_or_not_at_all(
+    published, bundle
+):
+    """Else an answer could not be verified from the archive, which has one registration of it."""
+    _, address, options = published
+    proof = prove_registration(bundle.card, bundle.integers, bundle.opening, b"another" * 5)
+    other = encode_bundle(parts_of(replace(bundle, registration_proof=proof)))
+    publish_model(address, encode_bundle(parts_of(bundle)), **options("author"))
+    publish_model(address, other, **options("author"))  # is there, and stays as it is
+    withdraw_model(address, bundle.digest, **options("author"))
+    with pytest.raises(BlindproofError, match="another registration"):
+        publish_model(address, other, **options("author"))
+    publish_model(address, encode_bundle(parts_of(bundle)), **options("author"))
+    withdraw_model(address, bundle.digest, **options("author"))
 
 
 def test_what_is_no_model_is_refused_with_a_receipt(published, bundle, public_bundle):

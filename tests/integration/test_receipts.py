@@ -161,6 +161,7 @@ def test_a_refusal_names_its_receipt(world: World):
     name = str(caught.value).partition("(receipt ")[2].partition(")")[0]
     denied = SignedReceipt.from_entry(shown(world, bytes.fromhex(name)).receipt.entry).receipt
     assert (denied.outcome, denied.reason) == (Outcome.DENIED, rpc.Reason.IDENTITY_REFUSED)
+    assert "ask on behalf of tenant 'default' here" in str(caught.value)
 
 
 @pytest.mark.rejects("C-96")

@@ -61,6 +61,13 @@ def test_directories_must_be_directories(world: World, tmp_path):
     assert "missing" in refusal(world, address_file=tmp_path / "missing" / "address")
 
 
+def test_the_state_of_several_tenants_is_not_served_to_everybody(world: World, tmp_path):
+    state = tmp_path / "state"
+    (state / "tenants" / "ward-a").mkdir(parents=True)
+    assert "names no file of tenants" in refusal(world, state=state)
+    assert [path.name for path in state.iterdir()] == ["tenants"]
+
+
 @pytest.mark.parametrize("permissions", [0o640, 0o604])
 def test_a_secret_that_others_may_read_is_refused(world: World, tmp_path, permissions: int):
     settings = world.settings.model_copy(update={"state": tmp_path / "state"})

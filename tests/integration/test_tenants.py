@@ -294,11 +294,13 @@ def test_a_member_that_uses_anothers_name_is_denied_and_the_receipt_names_itself
         with Client(address, keys=keys, **arguments) as client:
             evidence = client.predict([[0.0] * len(bundle.card.features)]).evidence[0]
         like = asking.changed(messages_like(evidence), tenant="solo", client_id="two")
-        with world.connected(address, "one") as channel:
-            outcome = asking.infer(channel, like)
-        assert outcome.reason == rpc.Reason.IDENTITY_REFUSED
-        with world.trail("solo") as files:
-            assert asking.receipt_of(files, outcome).actor == "one"
+        elsewhere = asking.changed(like, server_id="another server")
+        for messages in (like, elsewhere, asking.changed(elsewhere, actor="two")):
+            with world.connected(address, "one") as channel:
+                outcome = asking.infer(channel, messages)
+            assert outcome.reason == rpc.Reason.IDENTITY_REFUSED
+            with world.trail("solo") as files:
+                assert asking.receipt_of(files, outcome).actor == "one"
 
 
 def waiting_upload(channel: grpc.Channel, header: bytes) -> tuple[grpc.Call, threading.Event]:

@@ -19,6 +19,7 @@ from client_sdk import KeyStore
 from client_sdk.keystore import Ring
 from fhe_layers.moduli import modulus_chain
 from server.settings import ServerSettings
+from wire.models import ModelList
 
 COMMANDS = [
     "demo",
@@ -198,3 +199,17 @@ def test_keys_shows_a_store_and_rotates_it(tmp_path, monkeypatch):
     assert store.client_id in rotated.stdout
     assert " 0 of 4,194,304" in rotated.stdout
     assert store.snapshot(ring, lambda: secret).epoch != epoch
+
+
+def test_a_server_that_offers_nothing_says_none(monkeypatch):
+    monkeypatch.setattr("client_sdk.list_models", lambda *_, **__: ModelList("clinic", ()))
+    shown = run("models", "--target=server:1")
+    assert (shown.exit_code, shown.stdout) == (0, "Models of 'clinic'\nnone\n")
+
+
+@pytest.mark.parametrize("command", [("publish",), ("withdraw",), ("audit", "read")])
+def test_commands_without_a_key_store_promise_no_memory_of_a_log(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    text = " ".join(run(*command, "--help").stdout.split())
+    assert "--log-key" in text
+    assert "first met with" not in text

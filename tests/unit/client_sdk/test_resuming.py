@@ -129,6 +129,8 @@ def test_a_busy_server_says_when_to_come_back(reason, said, seconds):
     error = _translated(refused(reason, **{rpc.RETRY_METADATA: said}), "server:1")
     assert type(error) is ServerBusyError
     assert error.retry_after_seconds == seconds
+    advice = "" if seconds is None else f".  Try again in {seconds:.3g} seconds"
+    assert str(error) == f"the server declined ({reason}): busy{advice}"
 
 
 def test_a_busy_server_need_not_say_when():

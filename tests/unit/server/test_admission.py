@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from server.admission import Admission, Ticket
+from server.admission import Admission, Ticket, quota_of
 from server.demand import Demand
 from server.quotas import Quota, Quotas
 from server.refusals import Refusal
@@ -173,6 +173,9 @@ def test_work_under_way_counts_only_for_what_is_left_of_it(settings):
             assert admission.predicted_wait("a") == pytest.approx(2)
             clock.advance(8.0)
             assert admission.predicted_wait("a") == 0
+        early = await waiting(admission)
+        async with early.ticket.working():
+            clock.advance(1.0)
         assert admission.predicted_wait("a") == 0
 
     running(scenario)
@@ -197,8 +200,8 @@ def test_who_has_waited_all_his_time_is_told_so_while_there_is_time(settings):
     async def scenario() -> None:
         admission = Admission(settings)
         early = [await waiting(admission, demand=Demand(1, 0)) for _ in range(2)]
-        late = await waiting(admission, demand=Demand(1, 0), left=0.1)
-        await asyncio.wait([late.task])
+        late = await waiting(admission, demand=Demand(1, 0, 40.0), left=20.2)
+        await asyncio.wait([late.task])  # for 0.2 seconds: what is left it would need for its work
         assert late.refusal.reason is Reason.BUSY
         assert (admission.waiting, admission.placed) == (0, len(early))
 
@@ -290,6 +293,10 @@ def test_a_tenant_that_fills_the_queue_makes_room_for_another(settings):
         assert refusal.retry_seconds > 0
         with pytest.raises(Refusal):  # both have as many now
             Caller(admission, "quiet")
+        admission.configure(settings.model_copy(update={"max_streams": 7}))
+        loud.append(await waiting(admission, "loud"))
+        with pytest.raises(Refusal):  # or they would displace each other in turn
+            Caller(admission, "quiet")
         await loud[0].end()
         await loud[1].end()
         assert quiet[0].placed
@@ -323,6 +330,18 @@ def test_a_tenant_has_no_more_places_than_its_quota_says(settings):
         assert small[1].placed
 
     running(scenario)
+
+
+@pytest.mark.parametrize(
+    ("several", "places", "expected"),
+    [(False, None, None), (True, None, 1), (True, 2, 2), (False, 1, 1)],
+)
+def test_of_several_tenants_none_has_every_place_unless_it_is_said(
+    settings, tmp_path, several, places, expected
+):
+    tenants = tmp_path / "tenants.toml" if several else None
+    changed = settings.model_copy(update={"tenants": tenants, "quota_places": places})
+    assert quota_of(changed).places == expected
 
 
 def test_refused_for_want_of_a_place_costs_no_request(settings):
@@ -365,6 +384,39 @@ def test_work_given_up_is_charged_as_if_it_had_been_done(settings):
                     raise asyncio.CancelledError
             await caller.end()
         assert (await waiting(admission)).refusal.reason is Reason.QUOTA_EXHAUSTED
+
+    running(scenario)
+
+
+def test_work_given_up_late_is_charged_for_all_the_time_it_has_taken(settings):
+    async def scenario() -> None:
+        clock = Clock()
+        admission = Admission(
+            settings, quotas=Quotas(Quota(compute_seconds=60), clock=Clock()), clock=clock
+        )
+        caller = await waiting(admission)
+
+        async def give_up_late() -> None:
+            async with caller.ticket.working():
+                clock.advance(60.0)
+                raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            await give_up_late()
+        await caller.end()
+        assert (await waiting(admission)).refusal.reason is Reason.QUOTA_EXHAUSTED
+
+    running(scenario)
+
+
+def test_refused_for_want_of_another_quota_costs_no_request(settings):
+    async def scenario() -> None:
+        quotas = Quotas(Quota(requests=1, compute_seconds=3), clock=Clock())
+        admission = Admission(settings, quotas=quotas)
+        quotas.of("a").reserve(0, 3)
+        for _ in range(3):
+            assert (await waiting(admission)).refusal.reason is Reason.QUOTA_EXHAUSTED
+        Caller(admission)
 
     running(scenario)
 

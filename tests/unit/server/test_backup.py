@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -203,6 +204,31 @@ def test_what_retention_removes_meanwhile_is_not_missed(state, tmp_path, trails,
     assert swept
 
 
+def test_what_goes_after_it_was_listed_is_not_missed(state, tmp_path, monkeypatch):
+    leaving, looked = state / "keys" / "1.key", []
+    is_database = backups._is_database
+
+    def looking(path: Path) -> bool:
+        found = is_database(path)
+        if path == leaving:
+            looked.append(path)
+            if len(looked) == 2:  # first among the databases, then among the others
+                path.unlink()
+        return found
+
+    monkeypatch.setattr(backups, "_is_database", looking)
+    back_up(tmp_path / "backup", state)
+    assert len(looked) == 2
+    assert not (tmp_path / "backup/state/keys/1.key").exists()
+
+
+def test_a_backup_keeps_its_name_when_the_power_fails(state, tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(backups, "sync_directory", lambda path: synced.append(list(path.iterdir())))
+    back_up(tmp_path / "copies" / "backup", state)
+    assert synced == [[tmp_path / "copies" / "backup"]]
+
+
 def test_what_is_damaged_already_is_no_backup(state, tmp_path):
     (found,) = (state / "archive").glob("??/*")
     found.write_bytes(b"other")
@@ -227,6 +253,29 @@ def test_nothing_is_overwritten(state, models, tmp_path):
     restore(tmp_path / "backup", tmp_path / "empty")
 
 
+def test_what_is_linked_is_copied(state, models, tmp_path):
+    elsewhere = (state / "archive").rename(tmp_path / "volume")
+    (state / "archive").symlink_to(elsewhere)
+    back_up(tmp_path / "backup", state, models)
+    assert not any(path.is_symlink() for path in (tmp_path / "backup").rglob("*"))
+    copied = restore(tmp_path / "backup", tmp_path / "new")
+    assert copied.elsewhere == ()
+
+
+@pytest.mark.parametrize(
+    ("put", "message"),
+    [
+        (lambda state: os.mkfifo(state / "pipe"), "pipe is not a file"),
+        (lambda state: (state / "two\nlines").touch(), "is no name of a server's file"),
+    ],
+)
+def test_what_is_no_file_of_a_server_is_refused_and_not_waited_for(state, tmp_path, put, message):
+    put(state)
+    with pytest.raises(BackupError, match=message):
+        back_up(tmp_path / "backup", state)
+    assert not list(tmp_path.glob("*backup*"))
+
+
 def test_a_backup_does_not_copy_itself(state, tmp_path):
     with pytest.raises(BackupError, match="would copy itself"):
         back_up(state / "backup", state)
@@ -248,6 +297,23 @@ def without_a_line(path: Path) -> None:
 
 
 @pytest.mark.rejects("C-109")
+def test_sums_name_files_of_a_backup_and_nothing_else(taken, tmp_path):
+    shutil.copytree(taken, tmp_path / "backup")
+    whole = (tmp_path / "backup/SHA256SUMS").read_text()
+    (tmp_path / "backup/stray").write_bytes(b"")
+    empty = hashlib.sha256().hexdigest()
+    for path in (".", "/", "/etc/passwd", "state", "state/..", "stray"):
+        (tmp_path / "backup/SHA256SUMS").write_text(f"{whole}{empty}  {path}\n")
+        with pytest.raises(BackupError, match="SHA256SUMS is damaged"):
+            restore(tmp_path / "backup", tmp_path / "new")
+    (tmp_path / "backup/stray").unlink()
+    # Another way to write a path of a file that is there, which would lead out of the directory.
+    (tmp_path / "backup/SHA256SUMS").write_text(whole.replace("  state/", f"  state/{tmp_path}/"))
+    with pytest.raises(BackupError, match=r"missing|not among"):
+        restore(tmp_path / "backup", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

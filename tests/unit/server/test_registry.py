@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+import server.registry
 from protocol.errors import ModelError
 from protocol.graph import Dense, Graph, Selection
 from protocol.parameters import Mode
@@ -19,6 +20,14 @@ from server.storage import StorageError
 from tests.adversarial.network_scenario import network_card
 from wire.bundle_file import write_bundle
 from wire.rpc import Reason
+from zk_layers.prove import prove_registration
+
+
+def registered_again(bundle: ModelBundle) -> ModelBundle:
+    """The same model with another proof."""
+    proof = prove_registration(bundle.card, bundle.integers, bundle.opening, b"another" * 5)
+    assert proof != bundle.registration_proof
+    return replace(bundle, registration_proof=proof)
 
 
 @pytest.mark.accepts("C-46")
@@ -198,10 +207,11 @@ def test_answers_that_are_hardly_flooded_are_not_served(bundle):
 def test_a_model_is_there_once_its_receipt_is_and_not_before(tmp_path, bundle):
     registry = ModelRegistry(tmp_path / "models")
 
-    def recorded() -> None:
+    def recorded(served: ModelBundle) -> None:
+        assert served is bundle
         assert registry.stored() == []
 
-    def unrecorded() -> None:
+    def unrecorded(_: ModelBundle) -> None:
         raise ModelError("the log cannot be written")
 
     with pytest.raises(ModelError, match="the log cannot be written"):
@@ -209,9 +219,46 @@ def test_a_model_is_there_once_its_receipt_is_and_not_before(tmp_path, bundle):
     assert list((tmp_path / "models").iterdir()) == []
     registry.publish(bundle, recorded)
     assert [model.digest for model in registry.stored()] == [bundle.digest]
-    calls: list[None] = []
-    registry.publish(bundle, lambda: calls.append(None))
+    calls: list[ModelBundle] = []
+    registry.publish(bundle, calls.append)
     assert len(calls) == 1
+
+
+def test_of_two_registrations_of_a_model_the_first_is_served_and_told(tmp_path, bundle):
+    registry = ModelRegistry(tmp_path / "models")
+    registry.publish(bundle)
+    told: list[ModelBundle] = []
+    registry.publish(registered_again(bundle), told.append)
+    assert [model.registration_proof for model in told] == [bundle.registration_proof]
+    assert registry.get(bundle.digest).registration_proof == bundle.registration_proof
+
+
+def test_a_registration_that_replaces_a_files_is_served_at_once(tmp_path, bundle):
+    registry = ModelRegistry(tmp_path / "models")
+    write_bundle(tmp_path / "models" / "file.blindproof", parts_of(bundle))
+    registry.get(bundle.digest)
+    other = registered_again(bundle)
+    registry.publish(other)
+    assert registry.get(bundle.digest).registration_proof == other.registration_proof
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_being_written_is_not(
+    tmp_path, bundle, monkeypatch
+):
+    models = tmp_path / "models"
+    registry = ModelRegistry(models)
+    registry.publish(bundle)
+    for name in (".0123456789abcdef", ".other", "0123456789abcdef"):
+        (models / name).mkdir()
+        (models / name / "private.bin").write_bytes(b"weights")
+    before = sorted(models.iterdir())
+    registry.remove_leftovers()
+    assert sorted(models.iterdir()) == before
+    monkeypatch.setattr(server.registry, "LEFT_OVER_SECONDS", -1.0)
+    registry.remove_leftovers()
+    before.remove(models / ".0123456789abcdef")
+    assert sorted(models.iterdir()) == before
+    assert registry.get(bundle.digest).card == bundle.card
 
 
 def test_a_withdrawn_model_is_nowhere_and_a_held_one_goes_on(tmp_path, bundle, public_bundle):

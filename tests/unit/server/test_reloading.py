@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from protocol.errors import BlindproofError
 from server.configuration import Configuration
-from server.reloading import Configured, Reloading
+from server.reloading import Configured, Reloading, stamps
 from server.settings import ServerSettings
 
 REQUIRED = {"tls_certificate": "c", "tls_key": "k", "models": "m", "state": "s"}
@@ -146,6 +146,45 @@ async def test_a_file_that_changes_is_read_once_it_has_settled(scene):
         draft.replace(scene.one.file)
         await scene.until(3)
         assert scene.one.applied[-1] == "good, renamed"
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_read_while_files_still_change(scene, monkeypatch):
+    looks, reloads = [], []
+    states = iter([{}, *({scene.config: (0, 0, number, 0)} for number in (1, 2, 3, 3, 3, 3))])
+
+    def look():
+        looks.append(next(states, {scene.config: (0, 0, 3, 0)}))
+        return looks[-1]
+
+    async def reload():
+        reloads.append(len(looks))
+        return True
+
+    monkeypatch.setattr(scene.reloading, "_stamps", look)
+    monkeypatch.setattr(scene.reloading, "reload", reload)
+    scene.reloading._settings = scene.reloading.settings.model_copy(update={"reload_seconds": POLL})
+    async with scene.reloading.watching():
+        async with asyncio.timeout(SECONDS):
+            while len(looks) < 8:  # noqa: ASYNC110 -- nobody announces them
+                await asyncio.sleep(POLL)
+    assert reloads == [5]  # the first look that found what the one before had found
+
+
+@pytest.mark.asyncio
+async def test_what_changes_while_the_server_starts_is_not_missed(scene):
+    read = stamps((scene.config, scene.one.file, scene.other.file))
+    scene.one.file.write_text("good, and another size")
+    reloading = Reloading(
+        Configuration(scene.config),
+        scene.reloading.settings,
+        (scene.one, scene.other),
+        seen=read,
+    )
+    async with reloading.watching():
+        await scene.until(1)
+        await asyncio.sleep(5 * POLL)
+    assert scene.one.applied == ["good, and another size"]
 
 
 @pytest.mark.asyncio

@@ -298,6 +298,43 @@ def test_a_file_that_changes_while_a_token_is_verified_is_the_one_that_counts(
     within(tenancy, work)
 
 
+def test_another_issuer_ends_what_tokens_of_the_one_before_began(tmp_path, opened, issuer):
+    tenancy = opened()
+    served = {"token": PERSON, "certificate": DEVICE}
+
+    class Revoking(Calls):
+        async def revoke(self, stands) -> None:
+            stood.append({name for name, principal in served.items() if stands(principal)})
+
+    stood: list[set[str]] = []
+
+    async def work():
+        tenancy.follow(Revoking(5, tenancy, tenancy), Quotas())
+        verifier = tenancy._verifier
+        verify = verifier.verify
+
+        async def meanwhile_replaced(token: str):
+            claims = await verify(token)
+            replaced = OIDC.replace(ISSUER, "https://other.example")
+            (tmp_path / "tenants.toml").write_text(replaced + MEMBERS)
+            (await asyncio.to_thread(tenancy.prepare, tenancy._settings))()
+            return claims
+
+        verifier.verify = meanwhile_replaced
+        with pytest.raises(Refusal, match="try again") as caught:
+            await tenancy.identify(Shown((), issuer.token("person")))
+        assert caught.value.reason is Reason.UNAUTHENTICATED
+        (tmp_path / "tenants.toml").write_text(
+            OIDC.replace(ISSUER, "https://other.example") + MEMBERS + "# the same, but for roles\n"
+            "[tenants.quota]\nrequests = 5\n"
+        )
+        (await asyncio.to_thread(tenancy.prepare, tenancy._settings))()
+        await asyncio.gather(*tenancy._settling)
+
+    within(tenancy, work)
+    assert stood == [{"certificate"}, {"token", "certificate"}]
+
+
 def test_rooms_that_were_prepared_and_never_used_are_closed(tmp_path, opened):
     tenancy = opened()
     (tmp_path / "tenants.toml").write_text(OIDC + MEMBERS.replace('"b"', '"c"'))

@@ -193,6 +193,36 @@ def test_an_identity_is_shown_by_grpc_once_it_is_in_force(files):
     assert tls._replaced() is None  # the same files are no replacement
 
 
+def test_other_paths_are_followed_from_then_on(files, authority):
+    tls = opened(files)
+    certificate, key = authority.issue(files.home, "moved", hosts=["localhost"])
+    moved = files.settings.model_copy(update={"tls_certificate": certificate, "tls_key": key})
+    tls.prepare(moved)
+    assert tls.files == TlsFiles.of(files.settings).paths  # judged, and not in force
+    tls.prepare(moved)()
+    assert tls.files == TlsFiles.of(moved).paths
+
+
+def test_grpc_demands_a_certificate_of_clients_if_they_have_an_authority(files, authority):
+    ca = files.settings.tls_client_ca.read_bytes()
+    certificate, key = authority.issue(files.home, "client")
+    shown = (key.read_bytes(), certificate.read_bytes())
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_secure_port("localhost:0", opened(files).grpc_credentials())
+    server.start()
+    codes = []
+    for credentials in (
+        grpc.ssl_channel_credentials(ca),
+        grpc.ssl_channel_credentials(ca, *shown),
+    ):
+        with grpc.secure_channel(f"localhost:{port}", credentials) as channel:
+            with pytest.raises(grpc.RpcError) as failed:
+                channel.unary_unary("/nothing/Here")(b"", timeout=10)
+            codes.append(failed.value.code())
+    server.stop(None).wait()
+    assert codes == [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED]
+
+
 def test_files_that_do_not_fit_replace_nothing(files):
     tls = opened(files)
     files.replace(Authority.fresh(), "certificate")

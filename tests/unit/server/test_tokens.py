@@ -15,6 +15,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from structlog.testing import capture_logs
 
 from blindproof.authority import Authority
 from server import jwks
@@ -128,7 +129,8 @@ def test_a_token_with_other_claims_is_refused(changes):
 
 
 def test_an_expired_token_is_told_so_and_one_just_expired_is_taken():
-    assert refused(token(exp=time.time() - 120)) == "the token has expired"
+    for seconds in (35, 120):
+        assert refused(token(exp=time.time() - seconds)) == "the token has expired"
     assert verify(token(exp=time.time() - 5))
 
 
@@ -344,6 +346,76 @@ def test_made_up_key_names_cost_the_issuer_one_question_a_minute():
         assert source.fetched == 3
 
     asyncio.run(run())
+
+
+def test_who_hangs_up_while_keys_are_fetched_takes_them_from_nobody():
+    """Else anybody who can connect ends all tokens, and keeps keys that were withdrawn."""
+    source = Source(PUBLISHED)
+    may_answer = threading.Event()
+
+    def fetch() -> bytes:
+        assert may_answer.wait(10)
+        return source.fetch()
+
+    async def run() -> None:
+        keys = KeySet(fetch, lambda: source.now)
+        stranger = asyncio.create_task(keys.find("made up"))
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(keys.find("one")) for _ in range(3)]
+        await asyncio.sleep(0)
+        stranger.cancel()
+        await asyncio.gather(stranger, return_exceptions=True)
+        may_answer.set()
+        assert all(await asyncio.gather(*others))
+        assert source.fetched == 1
+        # Nor does a failure under way stay: the next minute asks again.
+        source.data = None
+        source.now += jwks.FRESH_SECONDS + 1
+        assert await keys.find("one")
+        source.data = key_set(jwk_of(KEY, kid="new"))
+        source.now += jwks.RETRY_SECONDS
+        assert await keys.find("new")
+        assert source.fetched == 3
+
+    asyncio.run(run())
+
+
+def test_nobody_waits_for_an_issuer_that_dribbles_and_it_is_asked_once():
+    source = Source(PUBLISHED)
+    may_answer = threading.Event()
+
+    def fetch() -> bytes:
+        data = source.fetch()
+        assert source.fetched == 1 or may_answer.wait(20)
+        return data
+
+    async def run() -> None:
+        keys = KeySet(fetch, lambda: source.now)
+        assert await keys.find("one")
+        source.now += jwks.FRESH_SECONDS + 1
+        first = asyncio.create_task(keys.find("one"))
+        await asyncio.sleep(0.05)
+        assert not first.done()
+        for minutes in (0.1, 1, 2):
+            source.now += 60 * minutes
+            async with asyncio.timeout(2):
+                assert await keys.find("one")
+                assert await keys.find("unknown") is None
+        assert source.fetched == 2
+        may_answer.set()
+        assert await first
+
+    asyncio.run(run())
+
+
+def test_an_address_that_is_none_is_one_line_of_the_log():
+    async def run() -> None:
+        keys = KeySet(lambda: fetch_key_set("https://localhost:99999/"))
+        assert await keys.find("one") is None
+
+    with capture_logs() as logs:
+        asyncio.run(run())
+    assert [line["event"] for line in logs] == ["keys of the token issuer not fetched"]
 
 
 def test_new_keys_come_and_withdrawn_ones_go():

@@ -73,6 +73,12 @@ def test_who_only_reads_makes_nothing(tmp_path, opened):
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["audit.key"]
 
 
+def test_who_looks_for_a_trail_of_several_tenants_is_told_where_they_are(tmp_path, opened):
+    (tmp_path / "state" / "tenants").mkdir(parents=True)
+    with pytest.raises(LogUnavailableError, match=r"each tenant's is in .*/state/tenants/<tenant>"):
+        opened()
+
+
 def test_a_database_that_holds_no_trail_is_none(tmp_path, opened):
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "audit.key").touch(0o600)
@@ -171,7 +177,7 @@ def test_an_event_says_what_is_known_and_not_more():
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_what_broke_has_failed_and_what_was_refused_is_denied(reason: Reason):
-    broken = {"internal", "cancelled", "too-slow", "audit-unavailable"}
+    broken = {"internal", "cancelled", "too-slow", "audit-unavailable", "worker-lost"}
     receipt = Event(Action.PREDICT, "clinic").refused(reason, 0, TimeSource.SYSTEM)
     assert receipt.outcome is (Outcome.FAILED if reason in broken else Outcome.DENIED)
     assert receipt.reason == str(reason)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from unittest.mock import Mock
 
 import grpc
@@ -15,9 +16,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from server.calls import _metadata
-from server.gateway import gateway_app
+from server.gateway import gateway_app, serving
 from server.gateway.app import HEADERS, MAX_ADDRESS_BYTES, OPENAPI_PATH
-import server.gateway.serving as gateway_serving
 from server.gateway.invoking import MAX_HEADER_BYTES, MAX_JSON_BYTES
 from server.listener import Limits
 from server.refusals import Refusal
@@ -407,7 +407,10 @@ def test_the_first_message_is_bounded_more_than_the_others(procedures, tmp_path)
             raise
 
     mapping = {rpc.INFER: grpc.stream_stream_rpc_method_handler(observed)}
-    with https_server(gateway_app(mapping, lambda: 1.0), tmp_path) as other, other.client() as client:
+    with (
+        https_server(gateway_app(mapping, lambda: 1.0), tmp_path) as other,
+        other.client() as client,
+    ):
         body = delimited(bytes(MAX_HEADER_BYTES)) + delimited(bytes(2 * MAX_HEADER_BYTES))
         assert client.post("/v1/predictions", content=body, headers=STREAM).status_code == 200
         assert not failed.is_set()
@@ -524,12 +527,13 @@ async def test_the_gateway_has_the_limits_of_the_moment(monkeypatch):
         given.append(limits)
         yield "https://localhost:1/"
 
-    monkeypatch.setattr(serving, "serving_https", serving_https)
+    module = import_module("server.gateway.serving")  # its package has a function of this name
+    monkeypatch.setattr(module, "serving_https", serving_https)
     present = ServerSettings(
         tls_certificate="c", tls_key="k", models="m", state="s", request_seconds=7, idle_seconds=2
     )
     address = "localhost:1"
-    async with serving.serving(address, lambda: present, Mock(), {}) as url:
+    async with serving(address, lambda: present, Mock(), {}) as url:
         assert url == "https://localhost:1/"
         assert given[0]().request_seconds == 9
         present = present.model_copy(

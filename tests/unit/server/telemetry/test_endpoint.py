@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from contextlib import asynccontextmanager
 
 import pytest
@@ -81,21 +83,66 @@ def test_a_silent_peer_is_left_in_time(monkeypatch):
 
 def test_connections_are_bounded_and_their_places_come_back(monkeypatch):
     monkeypatch.setattr(endpoint, "MAX_CONNECTIONS", 2)
-    monkeypatch.setattr(endpoint, "EXCHANGE_SECONDS", 0.5)
 
     async def ask():
-        async with serving() as port:
-            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        release = threading.Event()
+
+        def metrics():
+            release.wait(5)
+            return Page(b"")
+
+        async with serving(metrics=metrics) as port:
+            held = [asyncio.create_task(exchange(port, get("/metrics"))) for _ in range(2)]
             await asyncio.sleep(0.05)
             refused = await exchange(port, get("/healthz"))
-            for _, writer in held:
-                writer.close()
-            await asyncio.sleep(0.05)
+            release.set()
+            await asyncio.gather(*held)
             return refused, await exchange(port, get("/healthz"))
 
     refused, served = asyncio.run(ask())
     assert refused == b""
     assert served.endswith(b"alive\n")
+
+
+def test_whoever_says_nothing_makes_way_for_whoever_does(monkeypatch):
+    """A server is restarted if its probe is not answered: nobody brings that about by silence."""
+    monkeypatch.setattr(endpoint, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(endpoint, "EXCHANGE_SECONDS", 2)
+
+    async def ask():
+        async with serving() as port:
+            held = []
+            for said in (b"", b"GET /healthz HTTP/1.1\r\n"):
+                held.append(asyncio.create_task(exchange(port, said)))
+                await asyncio.sleep(0.05)
+            answers = []
+            for _ in range(4):
+                answers.append(await exchange(port, get("/healthz")))
+                await asyncio.sleep(0.05)
+            gone = [task.done() for task in held]
+            await asyncio.gather(*held)
+            return answers, gone
+
+    answers, gone = asyncio.run(ask())
+    assert all(answer.endswith(b"alive\n") for answer in answers)
+    assert gone == [True, False], "the oldest goes, and only when there is no place"
+
+
+def test_whoever_does_not_read_makes_way_as_well(monkeypatch):
+    monkeypatch.setattr(endpoint, "MAX_CONNECTIONS", 1)
+
+    async def ask():
+        async with serving(metrics=lambda: Page(bytes(1 << 26))) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+            writer.write(get("/metrics"))
+            await reader.readuntil(b"\r\n\r\n")
+            answer = await exchange(port, get("/healthz"))
+            with contextlib.suppress(ConnectionError):
+                assert len(await reader.read()) < 1 << 26
+            writer.close()
+            return answer
+
+    assert asyncio.run(ask()).endswith(b"alive\n")
 
 
 def test_metrics_are_made_beside_the_loop():

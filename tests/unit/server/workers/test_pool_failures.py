@@ -1,4 +1,4 @@
-"""What a pool makes of failures that nobody foresaw: who waits is told, and no place stays empty."""
+"""What a pool makes of failures nobody foresaw: who waits is told, and no place stays empty."""
 
 from __future__ import annotations
 
@@ -63,6 +63,33 @@ def test_a_failure_nobody_foresaw_costs_one_worker(
                 with pytest.raises(Refusal) as caught:
                     await pool.verify_enrolment(told(b""))
                 assert caught.value.reason is Reason.WORKER_LOST
+                await pool.verify_enrolment(told(b""))
+        finally:
+            await pool.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+def test_a_worker_that_died_idle_does_not_keep_work_from_another(told, noticed: bool):
+    async def work() -> None:
+        workers: list[Scripted] = []
+
+        async def start() -> Scripted:
+            if len(workers) == 2:
+                await asyncio.sleep(60)
+            workers.append(Scripted(""))
+            return workers[-1]
+
+        pool = Pool(start, workers=2, memory_bytes=1)
+        try:
+            async with asyncio.timeout(10):
+                while len(pool._idle) < 2:  # noqa: ASYNC110 -- nothing says so
+                    await asyncio.sleep(0)
+                workers[-1].ended = True  # the one whose turn it is
+                if noticed:
+                    workers[-1].gone.set_result(None)
+                    await asyncio.sleep(0.01)
                 await pool.verify_enrolment(told(b""))
         finally:
             await pool.close()

@@ -24,6 +24,7 @@ import structlog
 from client_sdk.encryption import CkksContext, encrypt
 from client_sdk.evidence import Evidence
 from client_sdk.verification import verify_answer
+from protocol.errors import EncodingError
 from protocol.inputs import RequestInputs
 from protocol.keys import EnrolledKey, KeyRequest
 from protocol.parameters import Packing
@@ -37,7 +38,15 @@ from server.workers import pool as pool_module
 from server.workers.frames import Frame, Kind, receive_frame, send_frame
 from server.workers.pool import InProcesses
 from server.workers.process import COMMAND, environment
-from server.workers.tasks import key_blobs, model_blobs, refusal_of, task_of, task_value
+from server.workers.tasks import (
+    key_blobs,
+    model_blobs,
+    model_of,
+    refusal_of,
+    refusal_value,
+    task_of,
+    task_value,
+)
 from server.workers.worker import Worker
 from tests.integration.example_models import records
 from wire.inference import (
@@ -196,6 +205,18 @@ class Named:
         self.digest = digest
 
 
+def test_an_answer_to_another_request_loses_its_worker(task):
+    async def work(pool: InProcesses) -> None:
+        other = replace(task, header=replace(task.header, request_id=b"\x01" * 16))
+        with pytest.raises(Refusal) as caught:
+            await pool.answer(other)
+        assert caught.value.reason is Reason.WORKER_LOST
+        await pool.answer(task)
+        assert pool.state.lost == 1
+
+    with_pool(work)
+
+
 def test_a_worker_has_nothing_of_the_server_but_its_socket(monkeypatch, enrolment):
     monkeypatch.setenv("BLINDPROOF_AUDIT_DATABASE", "postgresql://user:password@host/db")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
@@ -302,6 +323,19 @@ def test_an_unexpected_error_is_the_operators_business(task, monkeypatch):
     assert refusal_of(replies[-1].fields[1:]).reason is Reason.INTERNAL
     assert "canary" not in repr(replies[-1].fields)
     assert "canary" in repr(lines[0]["exc_info"])
+
+
+def test_a_model_under_another_name_is_not_taken(task):
+    blobs = model_blobs(task.bundle)
+    assert model_of(task.bundle.digest, blobs).digest == task.bundle.digest
+    with pytest.raises(EncodingError, match="another one than asked for"):
+        model_of(bytes(32), blobs)
+
+
+@pytest.mark.parametrize("advice", [None, 1.5])
+def test_a_refusal_travels_with_its_advice(advice: float | None):
+    came = refusal_of(refusal_value(Refusal(Reason.BUSY, "full", advice)))
+    assert (came.reason, str(came), came.retry_seconds) == (Reason.BUSY, "full", advice)
 
 
 def test_the_header_of_a_task_is_parsed_again(task):
