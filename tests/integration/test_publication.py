@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 
@@ -9,8 +10,16 @@ import grpc
 import pytest
 from typer.testing import CliRunner
 
-from audit.errors import ConsistencyError, NoteError, SignatureError
+from audit.checkpoint import Checkpoint, sign_checkpoint
+from audit.errors import (
+    AuditError,
+    ConsistencyError,
+    NoteError,
+    ReceiptMismatchError,
+    SignatureError,
+)
 from audit.receipt import Action, Outcome
+from audit.signed_note import SigningKey
 from blindproof.cli import app
 from blindproof.loopback import server_thread
 from client_sdk import (
@@ -26,14 +35,15 @@ from client_sdk import (
     withdraw_model,
 )
 from protocol.parameters import Mode
+from server import registry
 from server.bundles import parts_of
 from server.registry import ModelRegistry
 from tests.integration import asking, example_models
 from tests.integration.tenant_world import AUDIENCE, ISSUER, Issuer, TenantWorld
 from wire import rpc
-from wire.audit import decode_entries, encode_entries
+from wire.audit import CheckpointAnswer, ReceiptMessage, decode_entries, encode_entries
 from wire.bundle_file import encode_bundle
-from wire.publication import encode_publication
+from wire.publication import decode_published, encode_publication
 from zk_layers.prove import prove_registration
 
 MEMBERS = {"solo": {"author": ["publish"], "auditor": ["audit"], "ward": ["predict"]}}
@@ -120,6 +130,33 @@ def test_a_model_comes_back_under_the_registration_its_answers_name_or_not_at_al
     withdraw_model(address, bundle.digest, **options("author"))
 
 
+def test_what_is_recorded_and_not_done_after_all_gets_a_second_receipt(
+    published, public_bundle, monkeypatch
+):
+    world, address, options = published
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    data = encode_bundle(parts_of(public_bundle))
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelRegistry, "_put", full)
+        with pytest.raises(BlindproofError, match="internal") as caught:
+            publish_model(address, data, **options("author"))
+    publish_model(address, data, **options("author"))
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "_set_aside", full)
+        with pytest.raises(BlindproofError, match="internal"):
+            withdraw_model(address, public_bundle.digest, **options("author"))
+    withdraw_model(address, public_bundle.digest, **options("author"))
+    with world.trail("solo") as files:
+        *_, first, failed, second, third, undone, last = asking.receipts(files)
+    done, outcomes = Outcome.ANSWERED, [r.outcome for r in (first, failed, second, third, undone)]
+    assert outcomes == [done, Outcome.FAILED, done, done, Outcome.FAILED]
+    assert failed.receipt_id.hex() in str(caught.value)
+    assert (last.action, last.outcome) == (Action.WITHDRAW_MODEL, done)
+
+
 def test_what_is_no_model_is_refused_with_a_receipt(published, bundle, public_bundle):
     _, address, options = published
     parts = parts_of(bundle)
@@ -162,6 +199,77 @@ def test_a_stream_that_is_no_publication_is_refused(published, bundle):
                 receipt = asking.receipt_of(files, outcome)
             assert receipt.action is Action.PUBLISH_MODEL
             assert receipt.actor == "author"
+
+
+def test_a_publisher_takes_no_receipt_but_a_proven_one_of_what_it_asked(
+    published, public_bundle, monkeypatch
+):
+    world, address, options = published
+    data, key = encode_bundle(parts_of(public_bundle)), log_key(world)
+    seen = []
+
+    def publishing(change, refused: type[Exception]) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                administration, "decode_published", lambda answer: change(decode_published(answer))
+            )
+            with pytest.raises(refused):
+                publish_model(address, data, log_key=key, **options("author"))
+
+    def kept(message: ReceiptMessage) -> ReceiptMessage:
+        seen.append(message)
+        return message
+
+    with monkeypatch.context() as patch:
+        patch.setattr(administration, "decode_published", lambda data: kept(decode_published(data)))
+        publish_model(address, data, log_key=key, **options("author"))
+    publishing(lambda _: seen[0], ReceiptMismatchError)
+    publishing(lambda message: replace(message, index=message.index - 1), AuditError)
+    publishing(lambda message: replace(message, checkpoint=seen[0].checkpoint), AuditError)
+    publishing(
+        lambda message: replace(message, entry=message.entry[:-1] + bytes([message.entry[-1] ^ 1])),
+        AuditError,
+    )
+    withdraw_model(address, public_bundle.digest, log_key=key, **options("author"))
+
+
+def test_an_auditor_takes_no_checkpoint_but_the_logs_own(published, monkeypatch):
+    """A log that is cut short needs a checkpoint of that size, which only its key signs."""
+    world, address, options = published
+    with world.trail("solo") as files:
+        head = files.log.head_at(files.log.head().size - 1)
+        forged = sign_checkpoint(
+            Checkpoint(files.log.origin, head.size, head.root),
+            SigningKey.from_secret(b"another key, not the log's own.."),
+        )
+    monkeypatch.setattr(
+        administration, "decode_checkpoint", lambda _: CheckpointAnswer(forged.encoded(), ())
+    )
+    with pytest.raises((NoteError, SignatureError)):
+        list(read_entries(address, log_key=log_key(world), **options("auditor")))
+
+
+def test_a_publication_takes_a_place_and_memory(tmp_path, public_bundle):
+    world = TenantWorld(tmp_path, MEMBERS)
+    certificate, key = world.identity("author")
+    connection = {"ca": world.ca, "certificate": certificate, "certificate_key": key}
+    data = encode_bundle(parts_of(public_bundle))
+    with server_thread(world.settings(max_memory_bytes=16 << 20)) as address:
+        with pytest.raises(BlindproofError, match=r"busy|request-refused") as caught:
+            publish_model(address, data, **connection)
+        assert "receipt" in str(caught.value)
+    assert ModelRegistry(tmp_path / "models" / "solo").stored() == []
+
+
+def test_a_publication_counts_in_the_quota(tmp_path, public_bundle):
+    world = TenantWorld(tmp_path, MEMBERS)
+    certificate, key = world.identity("author")
+    connection = {"ca": world.ca, "certificate": certificate, "certificate_key": key}
+    data = encode_bundle(parts_of(public_bundle))
+    with server_thread(world.settings(quota_requests=1)) as address:
+        publish_model(address, data, **connection)
+        with pytest.raises(BlindproofError, match="quota"):
+            publish_model(address, data, **connection)
 
 
 def test_an_auditor_reads_every_receipt_and_nobody_else_does(published, monkeypatch):

@@ -16,10 +16,11 @@ from blindproof.loopback import server_thread
 from client_sdk import Client, KeyStore, ModelError, RequestError
 from client_sdk.evidence import Evidence
 from protocol.accountability import Account
+from protocol.keys import KeyRequest
 from server.registry import ModelBundle, ModelRegistry
 from tests.integration import asking, example_models
 from tests.integration.raw_requests import messages_like
-from tests.integration.tenant_world import TenantWorld, ask
+from tests.integration.tenant_world import SERVER_ID, TenantWorld, ask
 from wire import rpc
 from wire.audit import (
     CheckpointRequest,
@@ -31,9 +32,11 @@ from wire.audit import (
     encode_log_request,
     encode_receipt_request,
 )
+from wire.enrolment import decode_challenge, encode_begin
 from wire.inference import encode_request
 from wire.models import decode_list, encode_list_request, encode_model_request
 from wire.publication import encode_withdrawal
+from wire.v1 import keys_pb2 as pb
 
 TENANTS = [f"ward-{index}" for index in range(10)]
 UNKNOWN = b"\x5a" * 32
@@ -291,6 +294,20 @@ def test_a_member_that_uses_anothers_name_is_denied_and_the_receipt_names_itself
             pytest.raises(RequestError, match="not the one this peer has shown"),
         ):
             client.enrol()
+        begin = encode_begin(
+            KeyRequest("one", SERVER_ID, 8192, bundle.card.key_moduli, 1), bytes(32)
+        )
+        with world.connected(address, "one") as own, world.connected(address, "two") as other:
+            assert ask(other, rpc.BEGIN_ENROLMENT, begin)[1].reason == rpc.Reason.IDENTITY_REFUSED
+            session = decode_challenge(ask(own, rpc.BEGIN_ENROLMENT, begin)[0]).session_id
+            header = pb.CompleteEnrolmentRequest()
+            header.header.session_id, header.header.proof_bytes = session, 1
+            messages = iter([header.SerializeToString()])
+            call = other.stream_stream(rpc.COMPLETE_ENROLMENT.path)
+            outcome = asking.outcome_of(call(messages, timeout=asking.SECONDS))
+        assert outcome.reason == rpc.Reason.IDENTITY_REFUSED
+        with world.trail("solo") as files:
+            assert asking.receipt_of(files, outcome).actor == "two"
         with Client(address, keys=keys, **arguments) as client:
             evidence = client.predict([[0.0] * len(bundle.card.features)]).evidence[0]
         like = asking.changed(messages_like(evidence), tenant="solo", client_id="two")

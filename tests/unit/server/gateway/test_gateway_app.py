@@ -15,6 +15,7 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
+from protocol.errors import EncodingError
 from server.calls import _metadata
 from server.gateway import gateway_app, serving
 from server.gateway.app import HEADERS, MAX_ADDRESS_BYTES, OPENAPI_PATH
@@ -182,7 +183,9 @@ def test_a_refusal_after_it_cuts_the_answer_off(procedures, server):
     procedures.refusal = Refusal(Reason.TOO_SLOW, "too slow")
     procedures.answers, procedures.after_answers = [b"canary"], True
     request = raw("/v1/predictions", b"", "content-type: application/octet-stream", chunked=True)
-    answered = server.exchange(request)
+    with capture_logs() as lines:
+        answered = server.exchange(request)
+    assert not lines  # a refusal is no failure of the gateway's
     assert answered.startswith(b"HTTP/1.1 200")
     assert b"canary" in answered
     assert not answered.endswith(b"0\r\n\r\n")
@@ -417,6 +420,32 @@ def test_the_first_message_is_bounded_more_than_the_others(procedures, tmp_path)
         body = delimited(bytes(MAX_HEADER_BYTES + 1))
         client.post("/v1/predictions", content=body, headers=STREAM)
         assert failed.wait(SOON)
+
+
+@pytest.mark.parametrize(
+    ("path", "method"), [("/v1/keys", rpc.COMPLETE_ENROLMENT), ("/v1/models", rpc.PUBLISH_MODEL)]
+)
+def test_so_is_that_of_an_upload(tmp_path, path, method):
+    lengths = []
+
+    async def upload(messages, context):
+        try:
+            lengths.extend([len(message) async for message in messages])
+        except EncodingError:
+            lengths.append(None)
+        await context.abort(*aborting)
+
+    refusal = Refusal(Reason.BUSY, "not today")
+    aborting = (refusal.status, str(refusal), _metadata(refusal, None))
+    mapping = {method: grpc.stream_unary_rpc_method_handler(upload)}
+    with (
+        https_server(gateway_app(mapping, lambda: 1.0), tmp_path) as other,
+        other.client() as client,
+    ):
+        for size in (MAX_HEADER_BYTES, MAX_HEADER_BYTES + 1):
+            body = delimited(bytes(size)) + delimited(bytes(2 * MAX_HEADER_BYTES))
+            assert client.post(path, content=body, headers=STREAM).status_code == 503
+    assert lengths == [MAX_HEADER_BYTES, 2 * MAX_HEADER_BYTES, None]
 
 
 def test_a_document_that_does_not_come_is_not_waited_for(server):
