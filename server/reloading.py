@@ -84,20 +84,28 @@ class Reloading:
         self._parts = tuple(parts)
         self._wanted = wanted or asyncio.Event()
         self._seen = seen
+        self._refused = False
 
     @property
     def settings(self) -> ServerSettings:
         """Those in force."""
         return self._settings
 
+    @property
+    def refused(self) -> bool:
+        """Whether what was read last could not be put into force."""
+        return self._refused
+
     async def reload(self) -> bool:
         """Read everything again and put it into force; false if something is wrong with it."""
         try:
             wanted, steps = await asyncio.to_thread(self._prepared)
         except BlindproofError as error:
+            self._refused = True
             _log.error("not reloaded: all stays as it was", error=str(error))
             return False
         except Exception as error:  # noqa: BLE001 -- whatever it is, the next reload is watched for
+            self._refused = True
             _log.error("not reloaded: all stays as it was", exc_info=error)
             return False
         for step in steps:
@@ -109,6 +117,7 @@ class Reloading:
             if name not in later and getattr(self._settings, name) != getattr(wanted, name)
         ]
         self._settings = reloaded(self._settings, wanted)
+        self._refused = False
         _log.info("reloaded", changed=changed, need_restart=later)
         return True
 

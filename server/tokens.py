@@ -12,6 +12,7 @@ from typing import Any
 import jwt
 import structlog
 
+from protocol.errors import BlindproofError
 from protocol.parameters import MAX_IDENTITY
 from server.jwks import MAX_KEY_NAME, KeySet, fetch_key_set
 from server.refusals import Refusal
@@ -26,6 +27,10 @@ _REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
 _TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 
 _log = structlog.get_logger("blindproof.server")
+
+
+class _UnfitError(BlindproofError):
+    """What is wrong with a token by our own judgement, in our own words."""
 
 
 class TokenVerifier:
@@ -52,24 +57,27 @@ class TokenVerifier:
             return self._claims(await self._verified(token))
         except jwt.ExpiredSignatureError:
             raise Refusal(Reason.UNAUTHENTICATED, "the token has expired") from None
+        except _UnfitError as error:
+            _log.info("token refused", error=str(error))
+            raise Refusal(Reason.UNAUTHENTICATED, "the token is refused") from None
         except (jwt.PyJWTError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
             # Besides its own errors some of its releases raise those of numbers and of nesting.
             _log.info("token refused", error=type(error).__name__)
             raise Refusal(Reason.UNAUTHENTICATED, "the token is refused") from None
 
     async def _verified(self, token: str) -> dict[str, Any]:
-        """Raises what the library raises, or ValueError."""
+        """Raises what the library raises, or _UnfitError."""
         if len(token) > MAX_TOKEN_BYTES:
-            raise ValueError("oversized")
+            raise _UnfitError("oversized")
         header = jwt.get_unverified_header(token)
         name = header.get("kid")
         if not (name is None or (isinstance(name, str) and 0 < len(name) <= MAX_KEY_NAME)):
-            raise ValueError("malformed key name")
+            raise _UnfitError("malformed key name")
         if str(header.get("typ", "JWT")).lower() not in _TYPES:
-            raise ValueError("another kind of token")
+            raise _UnfitError("another kind of token")
         key = await self._keys.find(name)
         if key is None:
-            raise ValueError("unknown key")
+            raise _UnfitError("unknown key")
         claims: dict[str, Any] = jwt.decode(
             token,
             key.public,
@@ -81,14 +89,14 @@ class TokenVerifier:
         )
         # "Not a number" is below no bound and above none.
         if not float(claims["exp"]) - float(claims["iat"]) <= LONGEST_LIFE_SECONDS:
-            raise ValueError("valid for too long")
+            raise _UnfitError("valid for too long")
         return claims
 
     def _claims(self, claims: dict[str, Any]) -> Claims:
-        """Raises ValueError."""
+        """Raises _UnfitError."""
         subject = claims["sub"]
         if not 0 < len(subject) <= MAX_IDENTITY or not subject.isprintable():
-            raise ValueError("malformed subject")
+            raise _UnfitError("malformed subject")
         if self.issuer.tenant_claim is None or self.issuer.roles_claim is None:
             return Claims(subject)
         tenant = _claim(claims, self.issuer.tenant_claim)
@@ -99,7 +107,7 @@ class TokenVerifier:
             or not isinstance(names, list)
             or not all(isinstance(name, str) for name in names)
         ):
-            raise ValueError("no tenant, or no roles")
+            raise _UnfitError("no tenant, or no roles")
         return Claims(subject, tenant, frozenset(names))
 
 

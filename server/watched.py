@@ -32,6 +32,7 @@ def watch(
         (catalogue.MEMORY_RESERVED, lambda: admission.held_bytes),
         (catalogue.MEMORY_LIMIT, lambda: reloading.settings.max_memory_bytes),
         (catalogue.UPLOADS_PARKED, lambda: len(uploads)),
+        (catalogue.CONFIGURATION_REFUSED, lambda: int(reloading.refused)),
         (catalogue.UPLOADS_PARKED_SIZE, lambda: uploads.held_bytes),
     ):
         telemetry.watch(metric, read)

@@ -125,6 +125,7 @@ def test_calls_receipts_and_stages_are_in_the_metrics(observed: Observed):
     assert value(text, "blindproof_places_used") == 0
     assert value(text, "blindproof_memory_limit_bytes") == 4 << 30
     assert 0 < value(text, "blindproof_certificate_expiry_days", certificate="server") < 4000
+    assert value(text, "blindproof_configuration_refused") == 0
     assert value(text, "blindproof_workers") >= 1
     assert value(text, "blindproof_worker_memory_bytes") > 1 << 20
     assert value(text, "process_resident_memory_bytes") > 1 << 20

@@ -116,7 +116,9 @@ async def test_nothing_is_put_into_force_if_anything_is_wrong(scene, bad: str):
         part.file.write_text("bad" if part.file.name == bad else "good again")
     scene.configure("idle_seconds = 0" if bad == "file" else "idle_seconds = 1")
     before = scene.reloading.settings
+    assert not scene.reloading.refused
     assert not await scene.reloading.reload()
+    assert scene.reloading.refused
     assert scene.reloading.settings is before
     assert scene.one.applied == scene.other.applied == []
     (line,) = scene.lines
@@ -127,6 +129,7 @@ async def test_nothing_is_put_into_force_if_anything_is_wrong(scene, bad: str):
     for part in (scene.one, scene.other):
         part.file.write_text("good at last")
     assert await scene.reloading.reload()
+    assert not scene.reloading.refused
     assert scene.one.applied == scene.other.applied == ["good at last"]
 
 

@@ -127,6 +127,21 @@ def test_a_token_with_other_claims_is_refused(changes):
     assert refused(token(**changes)) in {"the token is refused", "the token has expired"}
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"exp": time.time() + 48 * 3600}, "valid for too long"),
+        ({"sub": "x" * 1000}, "malformed subject"),
+        ({"iss": "https://other.example"}, "InvalidIssuerError"),
+    ],
+    ids=["life", "subject", "issuer"],
+)
+def test_operators_are_told_what_is_wrong_and_nothing_of_the_token(changes, words):
+    with capture_logs() as lines:
+        assert refused(token(**changes)) == "the token is refused"
+    assert [line["error"] for line in lines] == [words]
+
+
 def test_an_expired_token_is_told_so_and_one_just_expired_is_taken():
     for seconds in (35, 120):
         assert refused(token(exp=time.time() - seconds)) == "the token has expired"
