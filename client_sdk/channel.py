@@ -31,12 +31,15 @@ RETRIED = (
 Streams are not among them: their messages would have to be kept, and `client_sdk.repeating` knows
 what a repeated request is."""
 
+ATTEMPTS = 4
+"""Of such a call, the first included."""
+
 SERVICE_CONFIG = {
     "methodConfig": [
         {
             "name": [{"service": method.service, "method": method.name} for method in RETRIED],
             "retryPolicy": {
-                "maxAttempts": 4,
+                "maxAttempts": ATTEMPTS,
                 "initialBackoff": "0.25s",
                 "maxBackoff": "2s",
                 "backoffMultiplier": 2,

@@ -32,12 +32,14 @@ from client_sdk import (
     ReceiptMissingError,
     ReceiptTimeError,
     Result,
+    ServerBusyError,
     SignatureError,
     TransportError,
     WitnessError,
     repeating,
     verify_receipt,
 )
+from client_sdk.channel import ATTEMPTS
 from client_sdk.log_memory import KnownLog
 from client_sdk.receipts import CLOCK_DIFFERENCE_SECONDS
 from tests.adversarial.false_receipts import (
@@ -590,7 +592,7 @@ def refusing(
 
 
 def test_a_signature_that_cannot_be_delivered_is_no_failure(scene: Scene):
-    refusing(scene, rpc.COUNTERSIGN, 1)
+    refusing(scene, rpc.COUNTERSIGN, ATTEMPTS)
     with scene.client() as client:
         first, second = scene.ask(client), scene.ask(client)
     assert (first.countersigned, second.countersigned) == ((False,), (True,))
@@ -623,7 +625,7 @@ def test_repetitions_are_bounded(scene: Scene, no_pause: None, retries: int):
 @pytest.mark.parametrize(
     ("reason", "error"),
     [
-        (rpc.Reason.BUSY, TransportError),
+        (rpc.Reason.BUSY, ServerBusyError),
         (rpc.Reason.AUDIT_UNAVAILABLE, LogUnavailableError),
     ],
 )

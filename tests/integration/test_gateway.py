@@ -19,7 +19,7 @@ import pytest
 
 from audit.receipt import Action, Outcome
 from blindproof.loopback import server_thread
-from client_sdk import Client
+from client_sdk import Client, KeyStore
 from protocol.parameters import Packing
 from server.gateway.problems import STATUS
 from server.settings import ServerSettings
@@ -74,7 +74,8 @@ def gateway(world: World, tmp_path_factory) -> Iterator[Gateway]:
     )
     digest = world.models["private"].digest
     with server_thread(settings) as address:
-        with Client(address, model=digest, keys=world.keys, ca=world.ca) as client:
+        keys = KeyStore(home / "keys", passphrase=PASSPHRASE)
+        with Client(address, model=digest, keys=keys, ca=world.ca) as client:
             evidence = client.predict(records(1), packing="single").evidence[0]
             log_key = client.log_key
         yield Gateway(world, settings, address, evidence, log_key)

@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 
 from blindproof.cli import app
 from blindproof.loopback import _environment
-from client_sdk import Client
+from client_sdk import Client, KeyStore
 from protocol.errors import BlindproofError
 from server.settings import ServerSettings
 from server.telemetry import catalogue
 from tests.faults.collector import Collector, collecting, fetched, free_address
-from tests.integration.conftest import World
+from tests.integration.conftest import PASSPHRASE, World
 from tests.integration.example_models import records
 
 TRACE = 0x0AF7651916CD43DD8448EB211C80319C
@@ -80,7 +80,8 @@ def observed(world: World, tmp_path_factory: pytest.TempPathFactory):
         process = started(settings, home / "log")
         try:
             address = (home / "address").read_text()
-            arguments = {"keys": world.keys, "ca": world.ca}
+            keys = KeyStore(home / "keys", passphrase=PASSPHRASE)
+            arguments = {"keys": keys, "ca": world.ca}
             arguments["model"] = world.models["private"].digest
             with (
                 trace.use_span(SPAN),
