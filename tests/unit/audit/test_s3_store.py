@@ -24,7 +24,7 @@ def credentials(monkeypatch):
 def impatience(monkeypatch):
     monkeypatch.setattr(audit.s3_store, "ATTEMPTS", 1)
     monkeypatch.setattr(audit.s3_store, "CONNECT_SECONDS", 1)
-    monkeypatch.setattr(audit.s3_store, "READ_SECONDS", 1)
+    monkeypatch.setattr(audit.s3_store, "READ_SECONDS", 4)
 
 
 @pytest.fixture(scope="module")

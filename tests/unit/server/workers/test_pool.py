@@ -31,7 +31,7 @@ async def lost(pool: InProcesses, enrolment: object) -> None:
 def is_running(process: int) -> bool:
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter while it is being read
         return False
     return state != "Z"
 
