@@ -11,7 +11,6 @@ from blindproof.tables import milliseconds, new_table, plain, size
 
 _STAGES = ("expand", "evaluate", "sanitise", "prove")
 _OUTCOMES = ("answered", "denied", "failed")
-_SOON_DAYS = 14.0
 
 
 def load_view(change: Change) -> Group:

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from server.calls import Call
 from server.demand import Demand
 from server.fair_queue import FairQueue
 from server.prediction import WorkTimes
@@ -196,6 +197,11 @@ class Admission:
         """The refusal of a call which may come back after so many seconds."""
         advice = min(max(seconds, SHORTEST_ADVICE_SECONDS), LONGEST_ADVICE_SECONDS)
         return Refusal(Reason.BUSY, "this server is busy: try again later", advice)
+
+
+def ticket_of(call: Call, admission: Admission) -> Ticket:
+    """A ticket for a call, which has it until its receipt is written: see `Call.held`."""
+    return call.held.enter_context(admission.ticket(call.principal.tenant))
 
 
 def quota_of(settings: ServerSettings) -> Quota:

@@ -15,7 +15,7 @@ from audit.receipt import Action
 from audit.recorder import CommitStep
 from protocol.keys import EnrolledKey
 from protocol.parameters import Mode
-from server.admission import Admission, Ticket
+from server.admission import Admission, Ticket, ticket_of
 from server.answering import Answer, Answering, InferenceTask
 from server.bundles import ModelBundle
 from server.calls import (
@@ -122,12 +122,9 @@ class InferenceService:
             call.require_client(header.client_id)
             require_server(self._settings.server_id, header.server_id)
             event.require_account(header)
-            asked = _Asked(call, event, first, header, context, self._ticket(call))
+            ticket = ticket_of(call, self._admission)
+            asked = _Asked(call, event, first, header, context, ticket)
             await self._answer(asked, messages)
-
-    def _ticket(self, call: Call) -> Ticket:
-        """What the call has until its receipt is written: see `Call.held`."""
-        return call.held.enter_context(self._admission.ticket(call.principal.tenant))
 
     async def _answer(self, asked: _Asked, messages: Stream) -> None:
         """Answer a request in its place: from the archive, if it was answered before."""
@@ -217,7 +214,9 @@ class InferenceService:
                 was said (request-refused).
             EncodingError: the messages are not those which the header announced.
         """
-        held = await asyncio.to_thread(Position.after, upload.messages)
+        held = None
+        if upload.messages:
+            held = await asyncio.to_thread(Position.after, upload.messages)
         said = () if held is None else ((rpc.HELD_METADATA, str(held)),)
         await asked.context.send_initial_metadata((*rpc.ADMITTED, *said))
 

@@ -8,7 +8,7 @@ import grpc
 
 from audit.receipt import Action
 from protocol.keys import EnrolledKey
-from server.admission import Admission
+from server.admission import Admission, ticket_of
 from server.answering import Answering
 from server.calls import Call, Calls, Context, Procedures, Stream, first_message, receive
 from server.demand import enrolment_demand
@@ -62,7 +62,7 @@ class KeyService:
             event = call.begin(Action.ENROL_KEY)
             header = decode_completion_header(first)
             event.request_id = header.session_id
-            ticket = call.held.enter_context(self._admission.ticket(call.principal.tenant))
+            ticket = ticket_of(call, self._admission)
             session = call.room.sessions.claim(header.session_id)
             event.enrols(session)
             call.require_client(session.request.client_id)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import grpc
 
 from audit.receipt import Action
-from server.admission import Admission
+from server.admission import Admission, ticket_of
 from server.bundles import ModelBundle, bundle_of
 from server.calls import Call, Calls, Context, Procedures, Stream, first_message, receive
 from server.demand import publication_demand
@@ -83,7 +83,7 @@ class ModelService:
             event = call.begin(Action.PUBLISH_MODEL)
             header = decode_publication(first)
             event.concerns(header.request_id, header.digest)
-            ticket = call.held.enter_context(self._admission.ticket(call.principal.tenant))
+            ticket = ticket_of(call, self._admission)
             demand = publication_demand(header.bundle_bytes)
             await ticket.place(demand, call.seconds_left(context))
             assembler = PublicationAssembler(header)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from protocol.errors import BlindproofError
 from server.calls import Procedures
@@ -19,17 +17,14 @@ from server.gateway.invoking import Invocation, described
 from server.gateway.openapi import AllowedMethods, allowed_methods, describe
 from server.gateway.problems import Problem, RefusedError
 from server.gateway.routes import gateway_routes
+from server.outermost import answered, is_long
 from server.refusals import as_refusal
 from wire.rpc import Reason
 
 OPENAPI_PATH = "/openapi.json"
 HTTP_VERSION = "1.1"
 """In an earlier one an answer that is cut off looks whole: it ends where its connection does."""
-MAX_ADDRESS_BYTES = 2048
-"""Of path and query together."""
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-
-_log = structlog.get_logger("blindproof.server.gateway")
 
 
 def gateway_app(procedures: Procedures, body_seconds: Callable[[], float]) -> FastAPI:
@@ -86,11 +81,6 @@ def _add_problems(app: FastAPI, allowed: AllowedMethods) -> None:
         return Problem(error.status_code, error.detail, headers=headers).response()
 
 
-def _route(scope: Scope) -> str | None:
-    """What the description calls an address; None before a route was found."""
-    return getattr(scope.get("route"), "path", None)
-
-
 class _Guard:
     """Outermost: bounds and headers, and an answer to whatever fails."""
 
@@ -101,26 +91,17 @@ class _Guard:
         """Serve one request of ASGI."""
         if scope["type"] != "http":
             return
-        started = False
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
         app = self._app
         if scope["http_version"] != HTTP_VERSION:
             app = Problem(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken").response()
-        elif len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
+        elif is_long(scope):
             app = Problem(HTTPStatus.REQUEST_URI_TOO_LONG, "no address is that long").response()
-        try:
-            await app(scope, receive, send_with_headers)
-        except Exception as error:  # noqa: BLE001 -- the last place where one can be answered
-            # The text of an unforeseen error may hold anything: it is neither logged nor shown.
-            # Nor is the address, in which who knows a receipt's id shows it.
-            _log.error("gateway failed", route=_route(scope), error=type(error).__name__)
-            if not started:
-                problem = Problem.of(Reason.INTERNAL, "internal error")
-                await problem.response()(scope, receive, send_with_headers)
+        await answered(
+            app,
+            scope,
+            receive,
+            send,
+            headers=HEADERS,
+            event="gateway failed",
+            failure=lambda: Problem.of(Reason.INTERNAL, "internal error").response(),
+        )

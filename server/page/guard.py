@@ -6,11 +6,10 @@ own failures.
 
 from __future__ import annotations
 
-import structlog
 from fastapi import Request, Response
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.outermost import answered, is_long
 from server.page.access import FAILURE_SECONDS, Access, TooManyFailuresError
 from server.page.rendering import Pages
 
@@ -18,8 +17,6 @@ SESSION_COOKIE = "__Host-blindproof-audit"
 LOGIN_PATH, LOGOUT_PATH = "/login", "/logout"
 PUBLIC_PATHS = frozenset({"/static/page.css", "/static/icon.svg"})
 """What the form for the token needs to be shown."""
-MAX_ADDRESS_BYTES = 2048
-"""Of path and query together."""
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -33,8 +30,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-
-_log = structlog.get_logger("blindproof.server.page")
 
 
 class Guard:
@@ -55,29 +50,22 @@ class Guard:
         """Serve one request of ASGI."""
         if scope["type"] != "http":
             return
-        started = False
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
-        refusal = self._refusal(Request(scope))
-        try:
-            await (refusal or self._app)(scope, receive, send_with_headers)
-        except Exception as error:  # noqa: BLE001 -- the last place where one can be answered
-            # The text of an unforeseen error may hold anything: it is neither logged nor shown.
-            _log.error("page failed", path=scope["path"], error=type(error).__name__)
-            if not started:
-                problem = self._pages.problem(500, "The page failed", "The server has a log of it.")
-                await problem(scope, receive, send_with_headers)
+        await answered(
+            self._refusal(Request(scope)) or self._app,
+            scope,
+            receive,
+            send,
+            headers=HEADERS,
+            event="page failed",
+            failure=lambda: self._pages.problem(
+                500, "The page failed", "The server has a log of it."
+            ),
+        )
 
     def _refusal(self, request: Request) -> Response | None:
         """The answer to what must not reach the application, None for what may."""
         scope = request.scope
-        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
+        if is_long(scope):
             return self._pages.problem(414, "Address too long", "No page has such an address.")
         # The path that routes are chosen by, and not the one in a URL put together with what the
         # peer says of the host.

@@ -18,9 +18,10 @@ from structlog.testing import capture_logs
 from protocol.errors import EncodingError
 from server.calls import _metadata
 from server.gateway import gateway_app, serving
-from server.gateway.app import HEADERS, MAX_ADDRESS_BYTES, OPENAPI_PATH
+from server.gateway.app import HEADERS, OPENAPI_PATH
 from server.gateway.invoking import MAX_HEADER_BYTES, MAX_JSON_BYTES
 from server.listener import Limits
+from server.outermost import MAX_ADDRESS_BYTES
 from server.refusals import Refusal
 from server.settings import ServerSettings
 from tests.unit.server.https_server import CLIENT, HttpsServer, https_server
